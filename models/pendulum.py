@@ -1,0 +1,121 @@
+"""Torque-limited pendulum: the swing-up task of Gymnasium's `Pendulum-v1`, to the last digit."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from yannctl.errors import ModelError
+from yannctl.integration import extrapolate
+from yannctl.plant import AbstractPlant, Expression, vector
+
+
+@dataclass(frozen=True)
+class Pendulum(AbstractPlant):
+    """A rod swinging about a motor that is too weak to lift it in one go.
+
+    | state | meaning | unit | bounds |
+    | --- | --- | --- | --- |
+    | theta | angle from upright, wrapped to [-pi, pi) | rad | -pi to pi |
+    | theta_dot | angular speed | rad/s | -8 to 8 |
+
+    | input | meaning | unit | bounds |
+    | --- | --- | --- | --- |
+    | torque | motor torque, clipped to its bounds | N m | -2 to 2 |
+
+    Dynamics: d theta_dot / dt = 3 g / (2 l) sin(theta) + 3 / (m l^2) u, a uniform rod; theta = 0 is upright.
+    Step ("gymnasium"): theta_dot+ = clip(theta_dot + dt * acceleration, -8, 8), theta+ = theta + dt * theta_dot+.
+    Step ("accurate"): the dynamics integrated over the period with an error below 1e-8 and no clip of the speed, so
+    that the speed can leave its bounds, which then counts as a violation.
+    Reward: -(theta^2 + 0.1 theta_dot^2 + 0.001 u^2) on the state before the step.
+    Sample period 0.05 s, 200 steps an episode, starts uniform in theta all around and |theta_dot| <= 1.
+    Equilibrium: upright at rest without torque (unstable, time constant sqrt(2 l / (3 g)) = 0.26 s).
+    Energy without torque: theta_dot^2 / 2 + 3 g / (2 l) cos(theta) is constant.
+
+    Args:
+        g: gravity [m/s^2].
+        m: mass of the rod [kg].
+        l: length of the rod [m].
+        integrator: "gymnasium" or "accurate".
+
+    Raises:
+        ModelError: a parameter that is not positive or an unknown integrator.
+
+    Source: Gymnasium 1.x, `gymnasium/envs/classic_control/pendulum.py` (`Pendulum-v1`).
+    """
+
+    g: float = 10.0
+    m: float = 1.0
+    l: float = 1.0  # noqa: E741  (the symbol of the source)
+    integrator: Literal["gymnasium", "accurate"] = "gymnasium"
+
+    x_names: ClassVar[tuple[str, ...]] = ("theta", "theta_dot")
+    u_names: ClassVar[tuple[str, ...]] = ("torque",)
+    x_units: ClassVar[tuple[str, ...]] = ("rad", "rad/s")
+    u_units: ClassVar[tuple[str, ...]] = ("N m",)
+    x_min: ClassVar[np.ndarray] = vector(-np.pi, -8.0)
+    x_max: ClassVar[np.ndarray] = vector(np.pi, 8.0)
+    u_min: ClassVar[np.ndarray] = vector(-2.0)
+    u_max: ClassVar[np.ndarray] = vector(2.0)
+    dt: ClassVar[float] = 0.05
+    angles: ClassVar[tuple[int, ...]] = (0,)
+    x_equilibrium: ClassVar[np.ndarray] = vector(0.0, 0.0)
+    u_equilibrium: ClassVar[np.ndarray] = vector(0.0)
+    start_min: ClassVar[np.ndarray] = vector(-np.pi, -1.0)
+    start_max: ClassVar[np.ndarray] = vector(np.pi, 1.0)
+    episode_steps: ClassVar[int] = 200
+
+    def __post_init__(self) -> None:
+        for name, value in (("g", self.g), ("m", self.m), ("l", self.l)):
+            if not (np.isfinite(value) and value > 0):
+                raise ModelError(name, f"is {value}, expected a positive number")
+        if self.integrator not in {"gymnasium", "accurate"}:
+            raise ModelError("integrator", f"is {self.integrator!r}, expected 'gymnasium' or 'accurate'")
+
+    def rhs(self, x: Expression, u: Expression) -> Expression:
+        """Rate (theta_dot, 3 g / (2 l) sin(theta) + 3 / (m l^2) u) [rad/s, rad/s^2].
+
+        Args:
+            x: state (theta, theta_dot) [rad, rad/s].
+            u: input (torque,) [N m].
+        """
+        import casadi as ca
+
+        return ca.vertcat(x[1], 3 * self.g / (2 * self.l) * ca.sin(x[0]) + 3.0 / (self.m * self.l**2) * u[0])
+
+    def step_map(self, x: Expression, u: Expression) -> Expression:
+        """State after one period, by Gymnasium's semi-implicit Euler step or by accurate integration.
+
+        Args:
+            x: state (theta, theta_dot) [rad, rad/s].
+            u: input (torque,) [N m].
+        """
+        import casadi as ca
+
+        if self.integrator == "accurate":
+            return extrapolate(self.rhs, x, u, self.dt)
+        speed = x[1] + self.rhs(x, u)[1] * self.dt
+        speed = ca.fmin(ca.fmax(speed, self.x_min[1]), self.x_max[1])
+        return ca.vertcat(x[0] + speed * self.dt, speed)
+
+    def reward(self, x: Expression, u: Expression) -> Expression:
+        """Reward -(theta^2 + 0.1 theta_dot^2 + 0.001 u^2).
+
+        Args:
+            x: state (theta, theta_dot) [rad, rad/s].
+            u: input (torque,) [N m].
+        """
+        return -(x[0] ** 2 + 0.1 * x[1] ** 2 + 0.001 * u[0] ** 2)
+
+    def draw(self, axes: Any, x: np.ndarray) -> None:
+        """Draw the rod on matplotlib axes; upright is up.
+
+        Args:
+            axes: matplotlib axes.
+            x: state (theta, theta_dot) [rad, rad/s].
+        """
+        tip = self.l * np.array([-np.sin(x[0]), np.cos(x[0])])
+        reach = 1.15 * self.l
+        axes.plot([0.0, tip[0]], [0.0, tip[1]], color="tab:red", linewidth=8, solid_capstyle="round")
+        axes.plot(0.0, 0.0, "o", color="black")
+        axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", xticks=[], yticks=[])

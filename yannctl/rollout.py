@@ -1,0 +1,27 @@
+"""Trajectories of a closed loop, the datum between a plant and everything that judges a policy."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from yannctl.types import Float
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """Closed-loop trajectories of one policy from n starts.
+
+    Args:
+        x: states (n, steps + 1, nx) [x_units].
+        u: inputs really applied, after clipping (n, steps, nu) [u_units].
+        rewards: reward of each step (n, steps).
+    """
+
+    x: Float[np.ndarray, "n steps1 nx"]
+    u: Float[np.ndarray, "n steps nu"]
+    rewards: Float[np.ndarray, "n steps"]
+
+    @property
+    def returns(self) -> Float[np.ndarray, " n"]:
+        """Sum of the rewards of each trajectory, undiscounted."""
+        return self.rewards.sum(axis=1)
