@@ -1,0 +1,245 @@
+"""Bring a program to least-distance form: min |v|^2/2  s.t.  M v <= D [theta_s; 1],  S theta_s <= s.
+
+theta_s = (theta - centre)/half_range lies in [-1, 1]; the rows of M have unit norm; v is scaled so that |D| <= 1.
+With H = R'R after the equality rows are eliminated (z = N y + z_0), v = R y + R'^-1 (f + F theta), so that
+z = Z [v; theta_s; 1] and the cost is scale^2 |v|^2/2 + [theta_s; 1]' C [theta_s; 1]/2.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from yannctl.errors import ModelError
+
+
+@dataclass(frozen=True)
+class ReducedProgram:
+    """A program in least-distance form, and the way back to the original.
+
+    Args:
+        M: (rows, nv) unit rows.
+        D: (rows, ntheta+1) right-hand sides as functions of [theta_s; 1].
+        S: (parameter_rows, ntheta) unit rows of the parameter set, the 2 ntheta box rows first.
+        s: (parameter_rows,) their right-hand sides.
+        Zv: (nz, nv) part of z that follows v.
+        Zt: (nz, ntheta+1) part of z that follows [theta_s; 1].
+        C: (ntheta+1, ntheta+1) cost that does not depend on v, less the program's own terms Y, y, y0.
+        scale: cost = scale^2 |v|^2/2 + ...
+        rows: (rows,) index of each row in the original program.
+        equalities: pairs of original rows that together are an equality.
+        centre: (ntheta,) middle of the parameter box.
+        half_range: (ntheta,) half its width.
+        regularisation: multiple of the identity that was added to H, 0 when it was used as given.
+        problem: empty, or why no parameter is feasible.
+    """
+
+    M: Float[np.ndarray, "rows nv"]
+    D: Float[np.ndarray, "rows ntheta_1"]
+    S: Float[np.ndarray, "parameter_rows ntheta"]
+    s: Float[np.ndarray, " parameter_rows"]
+    Zv: Float[np.ndarray, "nz nv"]
+    Zt: Float[np.ndarray, "nz ntheta_1"]
+    C: Float[np.ndarray, "ntheta_1 ntheta_1"]
+    scale: float
+    rows: Int[np.ndarray, " rows"]
+    equalities: tuple[tuple[int, int], ...]
+    centre: Float[np.ndarray, " ntheta"]
+    half_range: Float[np.ndarray, " ntheta"]
+    regularisation: float = 0.0
+    problem: str = ""
+
+
+def presolve(
+    mpqp: Any, duplicate_tolerance: float = 1e-12, regularisation: float = 1e-8, condition_limit: float = 1e13
+) -> ReducedProgram:
+    """Scale a program, take out rows that never matter and eliminate equality pairs.
+
+    Args:
+        mpqp: the program, an `MpQp`.
+        duplicate_tolerance: normalised rows closer than this are one row.
+        regularisation: relative size of the multiple of the identity added to a singular H.
+        condition_limit: Hessians with a larger condition number count as singular.
+
+    Raises:
+        ModelError: the parameter box has no width, H is not positive semidefinite, or equalities leave no freedom.
+    """
+    centre = (mpqp.theta_max + mpqp.theta_min) / 2
+    half = (mpqp.theta_max - mpqp.theta_min) / 2
+    if not (half > 0).all():
+        index = int(np.argmin(half))
+        raise ModelError("theta_min", "must lie below theta_max", index=index, remedy="leave out fixed parameters")
+    A = np.asarray(mpqp.A, dtype=float)
+    R = np.column_stack([mpqp.B * half, mpqp.b + mpqp.B @ centre])  # right-hand side as a function of [theta_s; 1]
+    L = np.column_stack([mpqp.F * half, mpqp.f + mpqp.F @ centre])
+    S, s, problem = _parameter_set(mpqp, centre, half)
+    A, R, rows, S, s, zero_problem = _split_zero_rows(A, R, S, s)
+    A, R, rows, pairs, pair_problem = _match_rows(A, R, rows, duplicate_tolerance)
+    N, Z0, A, R = _eliminate(A, R, [position for position, _, _ in pairs])
+    keep = np.setdiff1d(np.arange(len(rows)), [position for position, _, _ in pairs])
+    A, R, rows = A[keep], R[keep], rows[keep]
+    if pairs:  # rows may have become constant or equal once the equalities are gone
+        A, R, index, S, s, late = _split_zero_rows(A, R, S, s)
+        rows = rows[index]
+        A, R, rows, more, later = _match_rows(A, R, rows, duplicate_tolerance)
+        zero_problem = zero_problem or late or later
+        if more:
+            raise ModelError("A", f"the equality rows {more[0][1:]} follow from others", remedy="remove these rows")
+    A, R, rows = _drop_never_active(A, R, rows)
+    form = _least_distance(mpqp.H, L, N, Z0, A, R, regularisation, condition_limit)
+    return ReducedProgram(
+        **form, S=S, s=s, rows=rows, equalities=tuple((i, j) for _, i, j in pairs), centre=centre, half_range=half,
+        problem=problem or zero_problem or pair_problem,
+    )  # fmt: skip
+
+
+def _parameter_set(mpqp: Any, centre: np.ndarray, half: np.ndarray) -> tuple[np.ndarray, np.ndarray, str]:
+    """Return the parameter rows S theta_s <= s: the box, then theta_A theta <= theta_b."""
+    eye = np.eye(len(half))
+    S, s = np.vstack([eye, -eye]), np.ones(2 * len(half))
+    if getattr(mpqp, "theta_A", None) is None:
+        return S, s, ""
+    extra, right = mpqp.theta_A * half, mpqp.theta_b - mpqp.theta_A @ centre
+    return _append_parameter_rows(S, s, extra, right)
+
+
+def _append_parameter_rows(
+    S: np.ndarray, s: np.ndarray, extra: np.ndarray, right: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, str]:
+    """Append rows to the parameter set, without those that hold on the whole box."""
+    norm = np.linalg.norm(extra, axis=1)
+    flat = norm <= 1e-14 * np.maximum(np.abs(right), 1e-300)
+    reach = np.abs(extra).sum(axis=1)
+    if (right[flat] < 0).any() or (right < -reach).any():
+        return S, s, "a row that holds no decision variable excludes the whole parameter box"
+    cuts = ~flat & (right < reach)
+    if cuts.any():
+        S = np.vstack([S, extra[cuts] / norm[cuts, None]])
+        s = np.concatenate([s, right[cuts] / norm[cuts]])
+    return S, s, ""
+
+
+def _split_zero_rows(
+    A: np.ndarray, R: np.ndarray, S: np.ndarray, s: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, str]:
+    """Normalise the rows; move those without a decision variable to the parameter set."""
+    norm = np.sqrt((A * A).sum(axis=1))
+    size = norm + np.abs(R).sum(axis=1)
+    zero = norm <= 1e-13 * size
+    problem = ""
+    if zero.any():
+        S, s, problem = _append_parameter_rows(S, s, -R[zero, :-1], R[zero, -1])
+    rows = np.flatnonzero(~zero)
+    unit = 1.0 / norm[rows, None]
+    return A[rows] * unit, R[rows] * unit, rows, S, s, problem
+
+
+def _match_rows(
+    A: np.ndarray, R: np.ndarray, rows: np.ndarray, tolerance: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[tuple[int, int, int]], str]:
+    """Drop rows that another parallel row implies; find opposite rows that are equalities or exclude each other.
+
+    Returns the rows left and the equalities as (position, row, opposite row).
+    """
+    gram = A @ A.T
+    drop = np.zeros(len(A), dtype=bool)
+    reach = np.abs(R[:, :-1]).sum(axis=1)
+    for i, j in zip(*np.nonzero(np.triu(gram > 1 - 1e-9, 1)), strict=True):
+        if drop[i] or drop[j] or np.abs(A[i] - A[j]).max() > tolerance:
+            continue
+        gap = R[j] - R[i]
+        size = tolerance * (1.0 + reach[i] + abs(R[i, -1]))
+        if gap[-1] >= np.abs(gap[:-1]).sum() - size:
+            drop[j] = True
+        elif -gap[-1] >= np.abs(gap[:-1]).sum() - size:
+            drop[i] = True
+    pairs, problem = [], ""
+    for i, j in zip(*np.nonzero(np.triu(gram < -1 + 1e-9, 1)), strict=True):
+        if drop[i] or drop[j] or np.abs(A[i] + A[j]).max() > tolerance:
+            continue
+        gap = R[i] + R[j]
+        size = tolerance * (1.0 + reach[i] + abs(R[i, -1]))
+        if np.abs(gap).max() <= size:
+            drop[j] = True
+            pairs.append((int(i), int(rows[i]), int(rows[j])))
+        elif gap[-1] + np.abs(gap[:-1]).sum() < -size:
+            problem = f"rows {rows[i]} and {rows[j]} of A contradict each other on the whole parameter box"
+    keep = np.flatnonzero(~drop)
+    place = {int(old): new for new, old in enumerate(keep)}
+    return A[keep], R[keep], rows[keep], [(place[i], a, b) for i, a, b in pairs], problem
+
+
+def _eliminate(
+    A: np.ndarray, R: np.ndarray, equal: list[int]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return N, Z0 of z = N y + Z0 [theta_s; 1] on the equality rows, and all rows in y."""
+    nz = A.shape[1]
+    if not equal:
+        return np.eye(nz), np.zeros((nz, R.shape[1])), A, R
+    if len(equal) >= nz:
+        raise ModelError("A", f"{len(equal)} equality rows leave none of {nz} variables free", remedy="solve them")
+    U, sigma, Vt = np.linalg.svd(A[equal])
+    if sigma[-1] < 1e-10 * sigma[0]:
+        raise ModelError("A", "the equality rows depend on each other", remedy="remove the dependent equality rows")
+    Z0 = Vt[: len(equal)].T @ ((U.T @ R[equal]) / sigma[:, None])
+    N = Vt[len(equal) :].T
+    return N, Z0, A @ N, R - A @ Z0
+
+
+def _drop_never_active(A: np.ndarray, R: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Drop rows that the bounds on single variables keep strictly inactive for all parameters."""
+    m, nz = A.shape
+    single = (A != 0).sum(axis=1) == 1
+    if not single.any():
+        return A, R, rows
+    upper, lower = np.full(nz, np.inf), np.full(nz, -np.inf)
+    place = np.abs(A).argmax(axis=1)
+    most = R[:, -1] + np.abs(R[:, :-1]).sum(axis=1)
+    for i in np.flatnonzero(single):
+        j, a = place[i], A[i, place[i]]
+        if a > 0:
+            upper[j] = min(upper[j], most[i] / a)
+        else:
+            lower[j] = max(lower[j], most[i] / a)
+    with np.errstate(invalid="ignore"):
+        peak = np.where(A > 0, A * upper, np.where(A < 0, A * lower, 0.0)).sum(axis=1)
+    least = R[:, -1] - np.abs(R[:, :-1]).sum(axis=1)
+    keep = single | ~(peak < least - 1e-9 * (1.0 + np.abs(least)))
+    return A[keep], R[keep], rows[keep]
+
+
+def _least_distance(
+    H: np.ndarray, L: np.ndarray, N: np.ndarray, Z0: np.ndarray, A: np.ndarray, R: np.ndarray, regularisation: float,
+    condition_limit: float,
+) -> dict[str, Any]:  # fmt: skip
+    """Return the fields M, D, Zv, Zt, C, scale and regularisation of the least-distance form."""
+    linear = N.T @ (L + H @ Z0)
+    Hy = N.T @ H @ N
+    Hy, added = _positive_definite(Hy, linear, regularisation, condition_limit)
+    inverse = np.linalg.inv(np.linalg.cholesky(Hy)).T  # y = inverse v + shift, inverse inverse' = Hy^-1
+    shift = -inverse @ (inverse.T @ linear)
+    M = A @ inverse
+    norm = np.sqrt((M * M).sum(axis=1))
+    D = (R - A @ shift) / norm[:, None]
+    scale = float(np.abs(D).max(initial=0.0)) or 1.0
+    C = Z0.T @ H @ Z0 + L.T @ Z0 + Z0.T @ L + linear.T @ shift
+    return {
+        "M": np.ascontiguousarray(M / norm[:, None]), "D": np.ascontiguousarray(D / scale), "Zv": N @ inverse * scale,
+        "Zt": Z0 + N @ shift, "C": (C + C.T) / 2, "scale": scale, "regularisation": added,
+    }  # fmt: skip
+
+
+def _positive_definite(
+    H: np.ndarray, linear: np.ndarray, regularisation: float, condition_limit: float
+) -> tuple[np.ndarray, float]:
+    """Return H, with a multiple of the identity added where it is singular, and that multiple."""
+    root = np.sqrt(np.maximum(np.diag(H), 0.0))
+    unit = np.where(root > 0, root, 1.0)
+    values = np.linalg.eigvalsh(H / np.outer(unit, unit))  # the condition number that scaling cannot cure
+    if values[0] < -1e-9 * max(values[-1], 1e-300):
+        raise ModelError("H", f"is not positive semidefinite (eigenvalue {values[0]:.3g} after scaling)")
+    if values[0] > values[-1] / condition_limit and (root > 0).all():
+        return H, 0.0
+    size = max(float(np.abs(H).max(initial=0.0)), float(np.abs(linear).max(initial=0.0)), 1e-12)
+    return H + regularisation * size * np.eye(len(H)), regularisation * size
