@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from yannctl.errors import ModelError
-from yannctl.opcodes import Op
+from yannctl.tape import Op
 from yannctl.tape import ExpressionTape
 
 x, y = ca.SX.sym("x"), ca.SX.sym("y")

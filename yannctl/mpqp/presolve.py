@@ -170,9 +170,7 @@ def _match_rows(
     return A[keep], R[keep], rows[keep], [(place[i], a, b) for i, a, b in pairs], problem
 
 
-def _eliminate(
-    A: np.ndarray, R: np.ndarray, equal: list[int]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _eliminate(A: np.ndarray, R: np.ndarray, equal: list[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return N, Z0 of z = N y + Z0 [theta_s; 1] on the equality rows, and all rows in y."""
     nz = A.shape[1]
     if not equal:
@@ -189,7 +187,7 @@ def _eliminate(
 
 def _drop_never_active(A: np.ndarray, R: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Drop rows that the bounds on single variables keep strictly inactive for all parameters."""
-    m, nz = A.shape
+    nz = A.shape[1]
     single = (A != 0).sum(axis=1) == 1
     if not single.any():
         return A, R, rows

@@ -1,7 +1,7 @@
 """One expression, many machines: a CasADi expression flattened into a list of instructions.
 
 `ExpressionTape` runs that list on batches of numpy samples (one numba kernel for every expression, see
-`tape_kernel.py`), on torch tensors (differentiable, any device) and prints it as a C99 function, so that a plant
+`kernel.py`), on torch tensors (differentiable, any device) and prints it as a C99 function, so that a plant
 written once in CasADi gives the same numbers everywhere. Nothing is generated as Python source.
 """
 
@@ -100,7 +100,7 @@ class ExpressionTape:
         Raises:
             ModelError: wrong number of inputs or wrong shape.
         """
-        from .tape_kernel import run_tape
+        from .kernel import run_tape
 
         arrays = [np.asarray(value, dtype=float) for value in inputs]
         arrays, batch = self._flatten(arrays)
@@ -250,7 +250,7 @@ def _number_values(stacked: Any) -> tuple[list[tuple[int, int, int]], list[float
                 "function",
                 f"operation {_operation_name(code)} is not supported",
                 index=k,
-                remedy="write it with SX operations that the tape knows (yannctl/opcodes.py)",
+                remedy="write it with SX operations that the tape knows (yannctl/tape/opcodes.py)",
             )
         if key not in known:
             known[key] = len(values)

@@ -9,7 +9,7 @@ from typing import Any
 class Op(enum.IntEnum):
     """What one instruction does with its operands a and b; the groups of four are those of the kernel.
 
-    The compiled kernel holds these numbers: touch `tape_kernel.py` when they change, or a cached kernel keeps the old.
+    The compiled kernel holds these numbers: touch `kernel.py` when they change, or a cached kernel keeps the old.
     """
 
     LOAD = 0

@@ -1,0 +1,159 @@
+"""Explicit solver: regions, time and correctness on the canonical problems, beside PPOPT where it is installed.
+
+Run `python benchmarks/mpqp.py [--short] [--json FILE]`; exit code 1 when a correctness target does not hold.
+Times are CPU seconds of one thread, the median of three solves, with the compilation apart.
+"""
+
+import argparse
+import importlib.util
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from yannctl import MpQp, PwaLaw, solve_mpqp
+from yannctl.pwa.audit import facet_centres
+
+sys.path.insert(0, str(Path(__file__).parent))
+from problems import REGIONS, problem
+
+MAX_ERROR = 1e-8  # of the input range
+SHORT = (
+    "P1_N5", "P1_N10", "P2_N3", "P3_N5", "P4_nx4_N3", "P5_n3m10t4", "P5_n5m20t3", "H_facet", "H_licq", "H_twice",
+    "H_units", "H_long", "H_twins", "H_deadbeat", "H_weak",
+)  # fmt: skip
+PPOPT_SECONDS = 60.0
+
+
+def run(short: bool) -> dict[str, Any]:
+    """Solve the problems and check the laws.
+
+    Args:
+        short: whether to leave out what takes more than a minute in all.
+
+    Returns:
+        {"ok": all correctness targets hold, "compile_seconds", "rows": one dictionary a problem}.
+    """
+    start = time.perf_counter()
+    solve_mpqp(problem("P1_N5"))
+    compile_seconds = time.perf_counter() - start
+    rows = [measure(name, 2000 if short else 10_000, short) for name in (SHORT if short else REGIONS)]
+    return {"ok": all(row["ok"] for row in rows), "compile_seconds": compile_seconds, "rows": rows}
+
+
+def measure(name: str, samples: int, short: bool) -> dict[str, Any]:
+    """Solve one problem three times and check its law against an online QP."""
+    program = problem(name)
+    times = []
+    law = solve_mpqp(program)
+    for _ in range(3):
+        start = time.process_time()
+        law = solve_mpqp(program)
+        times.append(time.process_time() - start)
+    seconds = float(np.median(times))
+    uncovered, error = compare(law, program, samples)
+    audit = law.audit()
+    expected = REGIONS[name]
+    row = {
+        "problem": name, "regions": law.n_regions, "expected": expected, "laws": law.n_laws, "ms": 1e3 * seconds,
+        "regions_per_second": law.n_regions / max(seconds, 1e-9), "uncovered": uncovered, "max_error": error,
+        "open_facets": audit.n_open, "status": law.status,
+    }  # fmt: skip
+    right = expected in {None, law.n_regions} and law.status == "complete"
+    row["ok"] = bool(right and uncovered == 0 and error <= MAX_ERROR and audit.n_open == 0)
+    row |= ppopt_columns(program, short)
+    return row
+
+
+def compare(law: PwaLaw, program: MpQp, samples: int) -> tuple[int, float]:
+    """Return the number of feasible samples without a region and the largest error relative to the output range.
+
+    Half of the samples are uniform, half lie 1e-6 (scaled) on either side of facets.
+    """
+    generator = np.random.default_rng(0)
+    lower, upper = law.theta_min, law.theta_max
+    uniform = generator.uniform(lower, upper, (samples // 2, law.ntheta))
+    centres, normals, _ = facet_centres(law)
+    pick = generator.integers(len(centres), size=samples - samples // 2)
+    beside = centres[pick] + generator.choice([-1e-6, 1e-6], (len(pick), 1)) * normals[pick]
+    beside = beside[(np.abs(beside) <= 1).all(axis=1)]
+    points = np.vstack([uniform, (upper + lower) / 2 + (upper - lower) / 2 * beside])
+    exact = program.solve_qp_batch(points)
+    feasible = np.array([status == "optimal" for status in exact.status])
+    u = law(points)
+    held = ~np.isnan(u).any(axis=1)
+    both = feasible & held
+    if not both.any():
+        return int(feasible.sum()), 0.0
+    reference = exact.z[both][:, : law.n_out]
+    size = np.maximum(np.ptp(reference, axis=0), 1e-12)
+    return int((feasible & ~held).sum()), float((np.abs(u[both] - reference) / size).max())
+
+
+def ppopt_columns(program: MpQp, short: bool) -> dict[str, Any]:
+    """Return regions and CPU seconds of PPOPT's combinatorial-graph and geometric algorithms, if it is installed."""
+    names = ("combinatorial_graph", "geometric")
+    if importlib.util.find_spec("ppopt") is None:
+        return {f"ppopt_{name}": "not installed" for name in names}
+    if short and len(program.b) > 45:
+        return {f"ppopt_{name}": "left out" for name in names}
+    return {f"ppopt_{name}": _run_ppopt(program, name) for name in names}
+
+
+def _run_ppopt(program: MpQp, algorithm: str) -> dict[str, Any]:
+    from ppopt.mp_solvers.solve_mpqp import mpqp_algorithm, solve_mpqp as solve_ppopt  # noqa: I001
+    from ppopt.mpqp_program import MPQP_Program
+    from ppopt.solver import Solver
+
+    eye = np.eye(len(program.theta_min))
+    domain = np.concatenate([program.theta_max, -program.theta_min])[:, None]
+    start = time.process_time()
+    try:
+        peer = MPQP_Program(
+            np.array(program.A), program.b[:, None].copy(), np.array(program.B), program.f[:, None].copy(),
+            np.array(program.F), np.array(program.H), np.vstack([eye, -eye]), domain,
+            solver=Solver({"lp": "glpk", "qp": "daqp", "milp": "glpk", "miqp": "gurobi"}),
+        )  # fmt: skip
+        answer = solve_ppopt(peer, mpqp_algorithm[algorithm])
+    except Exception as error:  # a peer's failure is a row, not ours
+        return {"failed": f"{type(error).__name__}: {error}"}
+    return {"regions": len(answer.critical_regions), "seconds": time.process_time() - start}
+
+
+def table(result: dict[str, Any]) -> str:
+    """Return the result as text."""
+    titles = ("regions", "laws", "ms", "regions/s", "uncovered", "max error", "open")
+    head = f"{'problem':<12}" + "".join(f"{title:>11}" for title in titles)
+    lines = [f"compilation and first solve {result['compile_seconds']:.1f} s", f"{head}  ok  PPOPT graph / geometric"]
+    for row in result["rows"]:
+        numbers = f"{row['regions']:>11}{row['laws']:>11}{row['ms']:>11.2f}{row['regions_per_second']:>11.0f}"
+        checks = f"{row['uncovered']:>11}{row['max_error']:>11.1e}{row['open_facets']:>11}"
+        peers = " / ".join(_peer(row[f"ppopt_{name}"]) for name in ("combinatorial_graph", "geometric"))
+        lines.append(f"{row['problem']:<12}{numbers}{checks}  {'yes' if row['ok'] else 'NO':<4}{peers}")
+    return "\n".join(lines)
+
+
+def _peer(cell: Any) -> str:
+    if isinstance(cell, str):
+        return cell
+    return cell["failed"] if "failed" in cell else f"{cell['regions']} in {cell['seconds']:.3f} s"
+
+
+def main() -> int:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--short", action="store_true", help="at most a minute")
+    parser.add_argument("--json", metavar="FILE", help="write the result to a file")
+    arguments = parser.parse_args()
+    result = run(arguments.short)
+    print(table(result))
+    if arguments.json:
+        Path(arguments.json).write_text(json.dumps(result, indent=1))
+    return 0 if result["ok"] else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

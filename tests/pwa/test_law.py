@@ -1,0 +1,246 @@
+"""The law as a datum: evaluation rule, files, merging, plots, presolve."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+
+from yannctl import FileFormatError, ModelError, MpQp, PwaLaw, solve_mpqp
+from yannctl.mpqp.presolve import presolve
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+from problems import problem
+
+mpl.use("Agg")
+
+
+def saturation(**changes):
+    """u = clip(-2 theta, -1, 1) on [-1, 1], by hand."""
+    fields = {
+        "row_start": np.array([0, 2, 4, 6]), "H": np.array([[1.0], [-1], [1], [-1], [1], [-1]]),
+        "k": np.array([-0.5, 1, 0.5, 0.5, 1, -0.5]), "F": np.array([[[0.0]], [[-2.0]], [[0.0]]]),
+        "g": np.array([[1.0], [0.0], [-1.0]]), "theta_min": np.array([-1.0]), "theta_max": np.array([1.0]),
+    }  # fmt: skip
+    return PwaLaw(**(fields | changes))
+
+
+@pytest.fixture(scope="module")
+def law():
+    return solve_mpqp(problem("P1_N5"))
+
+
+def rule(law, theta):
+    """The evaluation rule, read literally."""
+    out = []
+    for t in theta:
+        worst = []
+        for s, e in zip(law.row_start[:-1], law.row_start[1:], strict=True):
+            rows = []
+            for row in range(s, e):
+                total = law.H[row, 0] * t[0]
+                for j in range(1, law.ntheta):
+                    total = total + law.H[row, j] * t[j]
+                rows.append(total - law.k[row])
+            worst.append(max(rows))
+        i = int(np.argmin(worst))
+        u = []
+        for r in range(law.n_out):
+            total = law.F[i, r, 0] * t[0]
+            for j in range(1, law.ntheta):
+                total = total + law.F[i, r, j] * t[j]
+            u.append(total + law.g[i, r])
+        out.append(u if worst[i] <= law.settings.locate_tolerance else [np.nan] * law.n_out)
+    return np.array(out)
+
+
+def test_evaluation_follows_the_rule_bit_for_bit(law):
+    theta = np.random.default_rng(0).uniform(-6, 6, (300, 2))
+    np.testing.assert_array_equal(law(theta), rule(law, theta))
+    inside = law.locate(theta) >= 0
+    np.testing.assert_array_equal(law.extrapolate(theta)[inside], law(theta)[inside])
+    assert np.isfinite(law.extrapolate(theta)).all()
+
+
+def test_shapes_ties_and_points_outside():
+    hand = saturation()
+    assert hand([0.2]).shape == (1,)
+    assert hand.locate([0.2]).shape == ()
+    assert hand(np.zeros((4, 5, 1))).shape == (4, 5, 1)
+    assert hand.value(np.zeros((4, 5, 1))).shape == (4, 5)
+    assert hand.locate([-0.5]) == 0
+    np.testing.assert_array_equal(hand.locate([[1.1], [np.nan], [-0.7], [0.0], [0.7]]), [-1, -1, 0, 1, 2])
+    assert np.isnan(hand([[1.1], [np.nan], [np.inf]])).all()
+    with pytest.raises(ModelError, match="theta"):
+        hand([1.0, 2.0])
+
+
+def test_rows_have_unit_norm_in_scaled_parameters():
+    law = solve_mpqp(problem("H_units"))
+    half = (law.theta_max - law.theta_min) / 2
+    np.testing.assert_allclose(np.linalg.norm(law.H * half, axis=1), 1.0, rtol=1e-12)
+
+
+def test_regions_have_centre_radius_and_vertices(law):
+    region = law.regions[0]
+    assert len(law.regions) == 31
+    assert (region.H @ region.centre <= region.k).all()
+    assert (law.locate(region.vertices * (1 - 1e-6) + region.centre * 1e-6) == 0).all()
+    scaled = np.abs(region.H @ region.centre - region.k).min()
+    assert scaled == pytest.approx(region.radius, rel=1e-6)
+    assert [r.index for r in law.regions[-2:]] == [29, 30]
+    with pytest.raises(IndexError):
+        law.regions[31]
+    square = saturation().regions[1]
+    np.testing.assert_allclose(np.sort(square.vertices[:, 0]), [-0.5, 0.5], atol=1e-12)
+    assert square.radius == pytest.approx(0.5)
+
+
+def test_wrong_arrays_raise():
+    with pytest.raises(ModelError, match="row_start"):
+        saturation(row_start=np.array([0, 2, 4, 5]))
+    with pytest.raises(ModelError, match=r"k: .*finite"):
+        saturation(k=np.array([np.nan, 1, 0.5, 0.5, 1, -0.5]))
+    with pytest.raises(ModelError, match="status"):
+        saturation(status="fine")
+    with pytest.raises(ModelError, match="program"):
+        saturation().multipliers([0.0])
+    with pytest.raises(ModelError, match="program"):
+        saturation().audit()
+
+
+def test_files_keep_everything(law, tmp_path):
+    path = tmp_path / "law.safetensors"
+    law.save(path)
+    copy = PwaLaw.load(path)
+    theta = np.random.default_rng(1).uniform(-5, 5, (200, 2))
+    np.testing.assert_array_equal(copy(theta), law(theta))
+    np.testing.assert_array_equal(copy.value(theta), law.value(theta))
+    np.testing.assert_array_equal(copy.multipliers(theta), law.multipliers(theta))
+    assert (copy.active, copy.status, copy.message, copy.settings) == (
+        law.active,
+        law.status,
+        law.message,
+        law.settings,
+    )
+    assert (copy.theta_names, copy.out_names) == (law.theta_names, law.out_names)
+    saturation().save(path)
+    assert PwaLaw.load(path).mpqp is None
+    assert [file.name for file in tmp_path.iterdir()] == ["law.safetensors"]
+
+
+@pytest.mark.parametrize("where", [10, 0.3, 0.6, -20])
+def test_damaged_files_are_refused(law, tmp_path, where):
+    path = tmp_path / "law.safetensors"
+    law.save(path)
+    data = bytearray(path.read_bytes())
+    data[int(where * len(data)) if isinstance(where, float) else where] ^= 0x11
+    path.write_bytes(bytes(data))
+    with pytest.raises(FileFormatError):
+        PwaLaw.load(path)
+
+
+def test_foreign_truncated_and_old_files_are_refused(law, tmp_path, monkeypatch):
+    from safetensors.numpy import save_file
+
+    from yannctl.pwa import files
+
+    path = tmp_path / "law.safetensors"
+    save_file({"a": np.zeros(2)}, path)
+    with pytest.raises(FileFormatError, match="not a law"):
+        PwaLaw.load(path)
+    law.save(path)
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(FileFormatError, match="safetensors"):
+        PwaLaw.load(path)
+    monkeypatch.setattr(files, "VERSION", 0)
+    law.save(path)
+    monkeypatch.undo()
+    with pytest.raises(FileFormatError, match="version 0"):
+        PwaLaw.load(path)
+
+
+@pytest.mark.parametrize(("name", "laws"), [("P1_N5", 7), ("P2_N3", 69), ("H_twins", 49), ("P3_N5", 59)])
+def test_merging_keeps_the_law(name, laws):
+    full = solve_mpqp(problem(name))
+    merged = full.merged()
+    assert full.n_laws == merged.n_laws == laws
+    assert merged.n_regions < full.n_regions
+    theta = np.random.default_rng(3).uniform(full.theta_min, full.theta_max, (3000, full.ntheta))
+    np.testing.assert_array_equal(full.locate(theta) >= 0, merged.locate(theta) >= 0)
+    np.testing.assert_allclose(merged(theta), full(theta), atol=1e-8)
+
+
+def test_audit_finds_a_region_that_was_taken_out(law):
+    keep = np.setdiff1d(np.arange(31), [4])
+    rows = np.concatenate([np.arange(law.row_start[i], law.row_start[i + 1]) for i in keep])
+    starts = np.concatenate([[0], np.cumsum(np.diff(law.row_start)[keep])])
+    holed = replace(
+        law, row_start=starts, H=law.H[rows], k=law.k[rows], F=law.F[keep], g=law.g[keep], P=law.P[keep], p=law.p[keep],
+        c=law.c[keep], active=tuple(law.active[i] for i in keep),
+    )  # fmt: skip
+    result = holed.audit()
+    assert result.n_open > 0
+    np.testing.assert_allclose(result.radii, law.regions[4].radius, rtol=1e-6)
+    assert result.n_checked == len(rows)
+
+
+def test_presolve_keeps_what_matters():
+    twice = presolve(problem("H_twice"))
+    once = presolve(problem("P1_N5"))
+    np.testing.assert_array_equal(twice.rows, once.rows)
+    np.testing.assert_allclose(np.linalg.norm(once.M, axis=1), 1.0)
+    assert np.abs(once.D).max() <= 1.0 + 1e-12
+    base = problem("P1_N5")
+    wide = MpQp(
+        base.H, base.f, base.F, np.vstack([base.A, np.ones(5)]), np.append(base.b, 5.1), np.vstack([base.B, [0, 0]]),
+        base.theta_min, base.theta_max, 1,
+    )  # fmt: skip
+    np.testing.assert_array_equal(presolve(wide).rows, once.rows)
+
+
+def test_presolve_refuses_equalities_without_freedom():
+    A = [[1, 1], [-1, -1], [1, -1], [-1, 1]]
+    mpqp = MpQp(np.eye(2), 0, np.zeros((2, 1)), A, [0, 0, 0, 0], [[1], [-1], [0], [0]], [-1], [1], 2)
+    with pytest.raises(ModelError, match="equality rows leave"):
+        presolve(mpqp)
+
+
+def test_plots_draw_every_region(law):
+    import matplotlib.pyplot as plt
+
+    from yannctl.pwa.plots import plot_regions, plot_surface, slice_polygons
+
+    figure, axes = plot_regions(law, trajectory=np.array([[-4.0, 2.0], [-2.0, 2.0], [0.0, 0.0]]))
+    assert len(axes.collections[0].get_paths()) == 31
+    assert axes.get_xlabel() == law.theta_names[0]
+    figure.canvas.draw()
+    surface, axes = plot_surface(law)
+    surface.canvas.draw()
+    assert axes.get_zlabel() == law.out_names[0]
+    plt.close("all")
+    polygons, _ = slice_polygons(law)
+    area = sum(
+        0.5 * abs(np.cross(np.c_[p, 0 * p[:, :1]], np.c_[np.roll(p, -1, 0), 0 * p[:, :1]])[:, 2].sum())
+        for p in polygons
+    )
+    points = np.random.default_rng(0).uniform(-5, 5, (20_000, 2))
+    assert area / 100 == pytest.approx((law.locate(points) >= 0).mean(), abs=0.01)
+    with pytest.raises(ModelError, match="plane"):
+        plot_regions(saturation())
+    with pytest.raises(ModelError, match="parameters"):
+        plot_regions(law, parameters=(0, 2))
+
+
+def test_slices_of_four_parameters_agree_with_the_law():
+    from yannctl.pwa.plots import slice_polygons
+
+    law = solve_mpqp(problem("P2_N3"))
+    fixed = np.array([0.3, 0.5, 0.0, 0.0])
+    polygons, numbers = slice_polygons(law, (2, 3), fixed)
+    for polygon, number in zip(polygons, numbers, strict=True):
+        theta = fixed.copy()
+        theta[2:] = polygon.mean(axis=0)
+        assert law.law_index[law.locate(theta)] == number

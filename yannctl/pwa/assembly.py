@@ -1,0 +1,99 @@
+"""From explored active sets to a `PwaLaw` in the units of theta."""
+
+from typing import Any
+
+import numpy as np
+
+from .kernels_explore import region_maps
+from .kernels_store import N_REGIONS, N_ROWS, NEXT
+from .law import PwaLaw
+from .settings import Settings
+
+
+def assemble(mpqp: Any, exploration: Any) -> PwaLaw:
+    """Return the law of all regions found.
+
+    Args:
+        mpqp: the program as the caller gave it.
+        exploration: the finished or stopped exploration.
+    """
+    reduced, store, program = exploration.reduced, exploration.store, exploration.program
+    n_regions, n_rows = int(store.counts[N_REGIONS]), int(store.counts[N_ROWS])
+    n = len(reduced.centre)
+    maps = np.empty((n_regions, program.M.shape[1], n + 1))
+    region_maps(program, store, exploration.work, maps)
+    n_out = mpqp.n_out
+    gains = np.matmul(reduced.Zv[:n_out], maps) + reduced.Zt[:n_out]
+    F = gains[..., :n] / reduced.half_range
+    curvature = np.matmul(maps.transpose(0, 2, 1), maps) * reduced.scale**2 + reduced.C
+    H = store.H[:n_rows] / reduced.half_range
+    status, message = _outcome(exploration, n_regions)
+    return PwaLaw(
+        row_start=store.row_start[: n_regions + 1].copy(), H=H, k=store.k[:n_rows] + H @ reduced.centre,
+        F=F, g=gains[..., n] - F @ reduced.centre,
+        theta_min=np.array(mpqp.theta_min), theta_max=np.array(mpqp.theta_max),
+        **_value(mpqp, reduced, curvature), active=_active_sets(exploration, n_regions),
+        theta_names=tuple(mpqp.theta_names), out_names=tuple(mpqp.out_names), status=status, message=message, mpqp=mpqp,
+        settings=exploration.settings,
+    )  # fmt: skip
+
+
+def empty_law(mpqp: Any, settings: Settings, status: str, message: str) -> PwaLaw:
+    """Return a law without regions.
+
+    Args:
+        mpqp: the program.
+        settings: the tolerances.
+        status: "infeasible" or "unbounded".
+        message: what happened and what to do about it.
+    """
+    n, n_out = len(mpqp.theta_min), mpqp.n_out
+    return PwaLaw(
+        row_start=np.zeros(1, dtype=np.int64), H=np.zeros((0, n)), k=np.zeros(0), F=np.zeros((0, n_out, n)),
+        g=np.zeros((0, n_out)), theta_min=np.array(mpqp.theta_min), theta_max=np.array(mpqp.theta_max),
+        theta_names=tuple(mpqp.theta_names), out_names=tuple(mpqp.out_names), status=status, message=message, mpqp=mpqp,
+        settings=settings,
+    )  # fmt: skip
+
+
+def _value(mpqp: Any, reduced: Any, curvature: np.ndarray) -> dict[str, np.ndarray]:
+    """Return P, p, c of V = theta'P theta/2 + p'theta + c from the curvature in [theta_s; 1] and Y, y, y0."""
+    n = len(reduced.centre)
+    P = curvature[:, :n, :n] / np.outer(reduced.half_range, reduced.half_range)
+    slope = curvature[:, :n, n] / reduced.half_range
+    p = slope - P @ reduced.centre
+    c = curvature[:, n, n] / 2 - slope @ reduced.centre + np.einsum("i,nij,j->n", reduced.centre, P, reduced.centre) / 2
+    return {"P": P + mpqp.Y, "p": p + mpqp.y, "c": c + mpqp.y0}
+
+
+def _active_sets(exploration: Any, n_regions: int) -> tuple[tuple[int, ...], ...]:
+    """Return each region's active rows as indices of the original program; equalities are always active."""
+    reduced, store = exploration.reduced, exploration.store
+    equal = [i for i, _ in reduced.equalities]
+    words = store.sets[store.region_set[:n_regions]].astype("<u8")
+    bits = np.unpackbits(words.view(np.uint8).reshape(n_regions, -1), axis=1, bitorder="little")
+    region, row = np.nonzero(bits)
+    parts = np.split(reduced.rows[row], np.searchsorted(region, np.arange(1, n_regions)))
+    return tuple(tuple(sorted([*equal, *part.tolist()])) for part in parts) if n_regions else ()
+
+
+def _outcome(exploration: Any, n_regions: int) -> tuple[str, str]:
+    """Return status and message of a finished or stopped exploration."""
+    note = ""
+    if exploration.reduced.regularisation:
+        note = (
+            f" H is singular: {exploration.reduced.regularisation:.3g} times the identity was added, so the law"
+            f" minimises the cost plus {exploration.reduced.regularisation / 2:.3g} |z|^2."
+        )
+    if exploration.stopped:
+        left = n_regions - int(exploration.store.counts[NEXT])
+        return "partial", (
+            f"stopped by {exploration.stopped} with {n_regions} regions, {left} of them not yet explored from; raise"
+            f" the limit, shorten the horizon, or narrow the parameter box.{note}"
+        )
+    if exploration.unresolved:
+        return "partial", (
+            f"{exploration.unresolved} facets stayed open after {exploration.settings.repair_rounds} repairs; see"
+            f" law.audit() and raise repair_rounds.{note}"
+        )
+    return "complete", f"{n_regions} regions.{note}"

@@ -1,0 +1,16 @@
+"""How the kernels are compiled: cached on disk, without the interpreter lock, with IEEE arithmetic as written.
+
+`kernel` can be called from Python; `inner` only from other kernels, which spares the compiler its wrapper.
+Division by zero gives inf as in numpy; no operation is reordered or fused. No kernel allocates, so the run-time that
+counts array references is left out (`_nrt`, an option numba does not document).
+
+The cache looks at a kernel's own file only: after editing a kernel delete `yannctl/pwa/__pycache__/*.nb?`, or its
+callers keep the old code.
+"""
+
+import numba
+
+kernel = numba.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)  # pyright: ignore
+inner = numba.njit(  # pyright: ignore
+    cache=True, nogil=True, error_model="numpy", _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True
+)

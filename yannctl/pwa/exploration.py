@@ -1,0 +1,229 @@
+"""`solve_mpqp`: all critical regions of a multi-parametric QP, by facet flips from a few starting points.
+
+Exploration crosses every facet of every region found; where no flip leads on, an online QP just beyond the facet says
+which rows are active there, or that nothing is feasible. A closure check at the end looks for what is left open.
+References: Bemporad, Morari, Dua and Pistikopoulos, Automatica 38(1), 2002; Tondel, Johansen and Bemporad, Automatica
+39(3), 2003; Spjotvold et al., Automatica 42(12), 2006.
+"""
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from yannctl.errors import ModelError
+from yannctl.mpqp.presolve import ReducedProgram, presolve
+
+from .assembly import assemble, empty_law
+from .kernels_explore import explore
+from .kernels_store import INFEASIBLE, N_REGIONS, N_ROWS, NEXT, OPEN
+from .law import PwaLaw
+from .online import OnlineQp, feasible_points
+from .settings import Settings
+from .workspace import grow, make_program, make_store, make_work, store_bytes
+
+_STEPS = (1.0, 10.0, 100.0, 1000.0)  # multiples of settings.step tried beyond an open facet
+THIN = -4  # beyond the facet lies a gap thinner than the radius tolerance
+
+
+class Exploration:
+    """The state of one solve: store of regions, work arrays, limits.
+
+    Args:
+        reduced: the program in least-distance form.
+        settings: tolerances and limits.
+        progress: whether a progress bar is shown.
+    """
+
+    def __init__(self, reduced: ReducedProgram, settings: Settings, progress: bool = False) -> None:
+        self.reduced = reduced
+        self.settings = settings
+        self.program = make_program(reduced, settings)
+        self.work = make_work(self.program, settings)
+        self.store = make_store(self.program)
+        self.online = OnlineQp(reduced, settings.multiplier_tolerance)
+        self.parent = np.zeros(self.program.M.shape[0] + 1, dtype=np.int64)
+        self.centre = np.zeros(self.program.S.shape[1])
+        self.deadline = time.monotonic() + settings.max_seconds
+        self.stopped = ""
+        self.checked_rows = 0
+        self.unresolved = 0
+        self.bar = _bar() if progress else None
+
+    @property
+    def n_regions(self) -> int:
+        """Number of regions found so far."""
+        return int(self.store.counts[N_REGIONS])
+
+    def add(self, theta: np.ndarray) -> int:
+        """Return the region of the rows active at theta, added if new; -1 when they have none, -3 when infeasible.
+
+        Args:
+            theta: scaled parameter.
+        """
+        support = self.online.support(theta)
+        if support is None:
+            return INFEASIBLE
+        while True:
+            region = self._kernel(0, support, theta)
+            if region != -3:
+                return max(region, -1)
+            self.store = grow(self.store)
+
+    def _kernel(self, until: int, support: np.ndarray | None = None, theta: np.ndarray | None = None) -> int:
+        """Run the kernel once: up to region `until`, or for the active rows of one point."""
+        support, count = (self.parent, -1) if support is None else (support, len(support))
+        theta = self.centre if theta is None else theta
+        most = self.settings.vertex_parameters
+        arrays = (self.program, self.store, self.work, self.parent, self.centre)
+        return int(explore(*arrays, until, most, support, count, theta))
+
+    def holds(self, region: int, theta: np.ndarray, tolerance: float) -> bool:
+        """Tell whether a region holds a scaled parameter.
+
+        Args:
+            region: its index.
+            theta: scaled parameter.
+            tolerance: violation that is forgiven.
+        """
+        rows = slice(self.store.row_start[region], self.store.row_start[region + 1])
+        return bool((self.store.H[rows] @ theta - self.store.k[rows]).max() <= tolerance)
+
+    def run(self) -> None:
+        """Explore until nothing is left or a limit is met; interruptible between chunks."""
+        chunk = 64
+        while not self._limited():
+            begin = time.monotonic()
+            until = int(self.store.counts[NEXT]) + chunk
+            if self._kernel(until) == -3:
+                if 2 * store_bytes(self.store) > self.settings.max_bytes:
+                    self.stopped = f"max_bytes = {self.settings.max_bytes}"
+                    return
+                self.store = grow(self.store)
+            elif self.store.counts[NEXT] >= self.n_regions and not self._close_facets():
+                return
+            spent = max(time.monotonic() - begin, 1e-6)
+            chunk = int(np.clip(chunk * self.settings.chunk_seconds / spent, 16, 4 * chunk))
+            if self.bar is not None:
+                self.bar.total = self.n_regions
+                self.bar.update(int(self.store.counts[NEXT]) - self.bar.n)
+
+    def _limited(self) -> bool:
+        if self.n_regions >= self.settings.max_regions and self.store.counts[NEXT] < self.n_regions:
+            self.stopped = f"max_regions = {self.settings.max_regions}"
+        elif time.monotonic() > self.deadline:
+            self.stopped = f"max_seconds = {self.settings.max_seconds:g}"
+        return bool(self.stopped)
+
+    def _close_facets(self) -> bool:
+        """Look beyond the facets no flip could cross with online QPs; return whether new regions turned up."""
+        before = self.n_regions
+        end = int(self.store.counts[N_ROWS])
+        for row in self.checked_rows + np.flatnonzero(self.store.neighbour[self.checked_rows : end] == OPEN):
+            self.store.neighbour[row] = self.beyond(self.store.centre[row], self.store.H[row])
+            if time.monotonic() > self.deadline:
+                return True
+        self.checked_rows = end
+        return self.n_regions > before
+
+    def beyond(self, point: np.ndarray, normal: np.ndarray) -> int:
+        """Return what lies beyond a point of a facet: a region, INFEASIBLE, or THIN.
+
+        Args:
+            point: point of the facet.
+            normal: its outward normal.
+        """
+        near = point + self.settings.step * normal
+        infeasible = 0
+        for factor in _STEPS:
+            theta = point + factor * self.settings.step * normal
+            if not self.online.inside(theta):
+                return THIN
+            region = self.add(theta)
+            if region == INFEASIBLE:
+                infeasible += 1
+                if infeasible == 2:
+                    return INFEASIBLE
+            elif region >= 0 and self.holds(region, near, 0.3 * self.settings.step):
+                return region
+        return THIN
+
+    def find_start(self) -> str:
+        """Add a first region; return "" or why there is none."""
+        n = self.program.S.shape[1]
+        generator = np.random.default_rng(0)
+        offsets = (
+            generator.uniform(-1, 1, (self.settings.seeds, n)) * np.geomspace(0.02, 1, self.settings.seeds)[:, None]
+        )
+        if any(self.online.inside(theta) and self.add(theta) >= 0 for theta in offsets):
+            return ""
+        points = feasible_points(self.reduced, seed=0)
+        if not points:
+            return "no parameter in the box is feasible; widen the bounds or soften the state constraints"
+        weights = generator.dirichlet(np.full(len(points), 0.5), 4 * self.settings.seeds)
+        for theta in np.vstack([np.full(len(points), 1 / len(points)), weights]) @ np.array(points):
+            if self.add(theta) >= 0:
+                return ""
+        return "the feasible parameters form a set without interior; widen the bounds or soften the state constraints"
+
+    def close(self) -> None:
+        """Release the progress bar."""
+        if self.bar is not None:
+            self.bar.close()
+
+
+def solve_mpqp(mpqp: Any, settings: Settings | None = None, n_jobs: int = 1, progress: bool = False) -> PwaLaw:
+    """Solve min_z z'Hz/2 + (f + F theta)'z s.t. A z <= b + B theta for all theta in its box.
+
+    Args:
+        mpqp: the program, an `MpQp`.
+        settings: tolerances and limits.
+        n_jobs: number of threads that may be used; one is used at present, and the answer never depends on it.
+        progress: whether a progress bar is shown on a terminal, and a line while kernels are compiled.
+
+    Returns:
+        The law; its status is "complete", "partial" (a limit or Ctrl-C), "infeasible" or "unbounded".
+
+    Raises:
+        ModelError: the program cannot be used as it is.
+    """
+    from .closure import repair
+    from .unbounded import unbounded_direction
+
+    settings = Settings() if settings is None else settings
+    if n_jobs < 1:
+        raise ModelError("n_jobs", f"must be at least 1, got {n_jobs}")
+    reduced = presolve(mpqp, settings.duplicate_tolerance, settings.regularisation, settings.condition_limit)
+    if reduced.problem:
+        return empty_law(mpqp, settings, "infeasible", reduced.problem)
+    if reduced.regularisation and (reason := unbounded_direction(mpqp, reduced)):
+        return empty_law(mpqp, settings, "unbounded", reason)
+    if progress:
+        _announce_compilation()
+    exploration = Exploration(reduced, settings, progress)
+    try:
+        problem = exploration.find_start()
+        if problem:
+            return empty_law(mpqp, settings, "infeasible", problem)
+        exploration.run()
+        repair(exploration)
+    except KeyboardInterrupt:
+        exploration.stopped = "Ctrl-C"
+    finally:
+        exploration.close()
+    return assemble(mpqp, exploration)
+
+
+def _bar() -> Any:
+    from tqdm import tqdm
+
+    return tqdm(desc="regions", unit=" regions", file=sys.stderr, disable=None)
+
+
+def _announce_compilation() -> None:
+    """Say on stderr that kernels will be compiled, when no compiled version is in the cache."""
+    folder = Path(explore._cache.cache_path)
+    if not explore.signatures and not any(folder.glob("kernels_explore.explore-*.nbi")):
+        print("compiling kernels (once per machine) ...", file=sys.stderr)

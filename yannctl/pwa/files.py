@@ -1,0 +1,148 @@
+"""Laws as files: safetensors arrays with a JSON header and a digest, written in one step."""
+
+import hashlib
+import json
+import os
+import tempfile
+from dataclasses import asdict, fields
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from yannctl.errors import FileFormatError, YannctlError
+
+from .law import PwaLaw
+from .settings import Settings
+
+FORMAT = "yannctl-pwa-law"
+VERSION = 1
+_ARRAYS = ("row_start", "H", "k", "F", "g", "theta_min", "theta_max", "P", "p", "c")
+
+
+def save(law: PwaLaw, path: str | os.PathLike) -> None:
+    """Write a law; the program it solves goes along when there is one.
+
+    Args:
+        law: the law to write.
+        path: file to write; an existing one is replaced in one step.
+    """
+    from safetensors.numpy import save as to_bytes
+
+    arrays = {name: getattr(law, name) for name in _ARRAYS}
+    sizes = [len(rows) for rows in law.active]
+    arrays["active_start"] = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]).astype(np.int64)
+    arrays["active_rows"] = np.array([row for rows in law.active for row in rows], dtype=np.int64)
+    header: dict[str, Any] = {
+        "theta_names": list(law.theta_names or ()), "out_names": list(law.out_names or ()), "status": law.status,
+        "message": law.message, "settings": asdict(law.settings), "mpqp": _pack_mpqp(law.mpqp, arrays),
+    }  # fmt: skip
+    arrays = {name: np.ascontiguousarray(value) for name, value in arrays.items()}
+    text = json.dumps(header)
+    metadata = {"format": FORMAT, "version": str(VERSION), "header": text, "sha256": _digest(arrays, text)}
+    write_atomically(Path(path), to_bytes(arrays, metadata))
+
+
+def load(path: str | os.PathLike) -> PwaLaw:
+    """Read a law written by `save`.
+
+    Args:
+        path: file to read.
+
+    Raises:
+        FileFormatError: the file is damaged, of another version, or not a law.
+    """
+    arrays, metadata = _read(path)
+    try:
+        header = json.loads(metadata["header"])
+        if _digest(arrays, metadata["header"]) != metadata["sha256"]:
+            raise FileFormatError(f"{path}: the digest does not match, the file is damaged; copy or solve it again")
+        start, rows = arrays["active_start"], arrays["active_rows"]
+        active = tuple(tuple(map(int, rows[s:e])) for s, e in pairwise(start))
+        return PwaLaw(
+            **{name: arrays[name] for name in _ARRAYS},
+            active=active, theta_names=tuple(header["theta_names"]), out_names=tuple(header["out_names"]),
+            status=header["status"], message=header["message"], settings=Settings(**header["settings"]),
+            mpqp=_unpack_mpqp(header["mpqp"], arrays),
+        )  # fmt: skip
+    except FileFormatError:
+        raise
+    except (KeyError, TypeError, ValueError, IndexError, YannctlError) as error:
+        raise FileFormatError(f"{path}: not a valid law ({error}); solve and save it again") from error
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write data to a temporary file beside path, flush it to the disk and rename it over path.
+
+    Args:
+        path: file to write.
+        data: its whole content.
+    """
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _read(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Return arrays and metadata of a safetensors file of our format and version."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(os.fspath(path), framework="numpy") as file:
+            metadata = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 not a dict
+    except FileNotFoundError:
+        raise
+    except (SafetensorError, OSError, ValueError) as error:
+        raise FileFormatError(f"{path}: not a readable safetensors file ({error})") from error
+    if metadata.get("format") != FORMAT:
+        raise FileFormatError(f"{path}: not a law of yannctl (format {metadata.get('format')!r}, expected {FORMAT!r})")
+    if metadata.get("version") != str(VERSION):
+        raise FileFormatError(
+            f"{path}: version {metadata.get('version')}, this package reads version {VERSION}; solve and save it again"
+        )
+    return arrays, metadata
+
+
+def _digest(arrays: dict[str, np.ndarray], header: str) -> str:
+    """Return the SHA-256 of the header and all arrays in the order of their names."""
+    digest = hashlib.sha256(header.encode())
+    for name in sorted(arrays):
+        digest.update(f"{name}{arrays[name].shape}{arrays[name].dtype}".encode())
+        digest.update(np.ascontiguousarray(arrays[name]).tobytes())
+    return digest.hexdigest()
+
+
+def _pack_mpqp(mpqp: Any, arrays: dict[str, np.ndarray]) -> dict[str, Any] | None:
+    """Put the program's arrays beside the law's and return the rest of its fields."""
+    if mpqp is None:
+        return None
+    rest = {}
+    for item in fields(mpqp):
+        value = getattr(mpqp, item.name)
+        if isinstance(value, np.ndarray):
+            arrays[f"mpqp.{item.name}"] = value
+        elif isinstance(value, np.generic):
+            rest[item.name] = value.item()
+        else:
+            rest[item.name] = value
+    return rest
+
+
+def _unpack_mpqp(rest: dict[str, Any] | None, arrays: dict[str, np.ndarray]) -> Any:
+    """Rebuild the program from its arrays and the rest of its fields."""
+    if rest is None:
+        return None
+    from yannctl.mpqp.problem import MpQp
+
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in rest.items()}
+    values |= {name.removeprefix("mpqp."): value for name, value in arrays.items() if name.startswith("mpqp.")}
+    return MpQp(**values)

@@ -1,0 +1,286 @@
+"""`PwaLaw`: a piecewise affine law u = F_i theta + g_i on polyhedral regions H_i theta <= k_i, as flat arrays."""
+
+import os
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy.typing import ArrayLike
+
+from yannctl.errors import ModelError
+
+from .critical_region import RegionList
+from .settings import Settings
+
+STATUSES = ("complete", "partial", "infeasible", "unbounded")
+
+
+@dataclass(frozen=True, eq=False)
+class PwaLaw:
+    """A piecewise affine law with its value function, in the units of theta.
+
+    Region i is {theta: H[s:e] theta <= k[s:e]} with s, e = row_start[i], row_start[i+1]; there
+    u = F_i theta + g_i and V = theta'P_i theta/2 + p_i'theta + c_i. Rows have unit norm in scaled theta,
+    theta_s = (theta - centre)/half_range, so `H theta - k` is a distance in scaled theta.
+
+    Args:
+        row_start: (n_regions+1,) first row of each region.
+        H: (q, ntheta) facet normals of all regions.
+        k: (q,) right-hand sides.
+        F: (n_regions, n_out, ntheta) gains.
+        g: (n_regions, n_out) offsets.
+        theta_min: (ntheta,) lower corner of the parameter box.
+        theta_max: (ntheta,) upper corner of the parameter box.
+        P: (n_regions, ntheta, ntheta) curvature of the value function; zero when not given.
+        p: (n_regions, ntheta) slope of the value function; zero when not given.
+        c: (n_regions,) constant of the value function; zero when not given.
+        active: sorted active rows of each region, empty when unknown.
+        theta_names: names of the parameters, theta_0, ... when not given.
+        out_names: names of the outputs, u_0, ... when not given.
+        status: "complete", "partial", "infeasible" or "unbounded".
+        message: what happened and what to do about it.
+        mpqp: the program the law solves, None for a law made by hand.
+        settings: the tolerances it was solved with.
+    """
+
+    row_start: Int[np.ndarray, " n_regions_1"]
+    H: Float[np.ndarray, "q ntheta"]
+    k: Float[np.ndarray, " q"]
+    F: Float[np.ndarray, "n_regions n_out ntheta"]
+    g: Float[np.ndarray, "n_regions n_out"]
+    theta_min: Float[np.ndarray, " ntheta"]
+    theta_max: Float[np.ndarray, " ntheta"]
+    P: Float[np.ndarray, "n_regions ntheta ntheta"] | None = None
+    p: Float[np.ndarray, "n_regions ntheta"] | None = None
+    c: Float[np.ndarray, " n_regions"] | None = None
+    active: tuple[tuple[int, ...], ...] = ()
+    theta_names: tuple[str, ...] | None = None
+    out_names: tuple[str, ...] | None = None
+    status: str = "complete"
+    message: str = ""
+    mpqp: Any = field(default=None, repr=False)
+    settings: Settings = field(default=Settings(), repr=False)
+
+    def __post_init__(self) -> None:
+        n, n_out, ntheta = self.F.shape
+        fill = {
+            "P": np.zeros((n, ntheta, ntheta)) if self.P is None else self.P,
+            "p": np.zeros((n, ntheta)) if self.p is None else self.p,
+            "c": np.zeros(n) if self.c is None else self.c,
+            "theta_names": tuple(self.theta_names or (f"theta_{i}" for i in range(ntheta))),
+            "out_names": tuple(self.out_names or (f"u_{i}" for i in range(n_out))),
+        }
+        for name, value in fill.items():
+            object.__setattr__(self, name, value)
+        object.__setattr__(self, "row_start", np.require(self.row_start, np.int64, ["C", "W"]))
+        for name in ("H", "k", "F", "g", "P", "p", "c", "theta_min", "theta_max"):
+            object.__setattr__(self, name, np.require(getattr(self, name), float, ["C", "W"]))
+        _check(self)
+
+    # -- sizes ---------------------------------------------------------------------------------------------------------
+    @property
+    def n_regions(self) -> int:
+        """Number of critical regions, before equal laws are merged."""
+        return self.F.shape[0]
+
+    @property
+    def ntheta(self) -> int:
+        """Number of parameters."""
+        return self.F.shape[2]
+
+    @property
+    def n_out(self) -> int:
+        """Number of outputs of the law."""
+        return self.F.shape[1]
+
+    @cached_property
+    def law_index(self) -> Int[np.ndarray, " n_regions"]:
+        """(n_regions,) number of each region's law; equal laws (to `settings.law_tolerance`) share a number."""
+        from .merging import number_laws
+
+        return number_laws(self)
+
+    @property
+    def n_laws(self) -> int:
+        """Number of distinct pairs (F, g)."""
+        return int(self.law_index.max()) + 1 if self.n_regions else 0
+
+    @property
+    def regions(self) -> RegionList:
+        """The regions, as a lazy sequence of `Region`."""
+        return RegionList(self)
+
+    # -- evaluation ----------------------------------------------------------------------------------------------------
+    def __call__(self, theta: ArrayLike) -> Float[np.ndarray, "*batch n_out"]:
+        """Return u = F_i theta + g_i with i = locate(theta), NaN where no region holds theta.
+
+        Args:
+            theta: (..., ntheta) parameters.
+
+        Returns:
+            (..., n_out) outputs.
+        """
+        return self._apply(theta, self.settings.locate_tolerance)
+
+    def extrapolate(self, theta: ArrayLike) -> Float[np.ndarray, "*batch n_out"]:
+        """Return the law of the region with the least violation, even where no region holds theta.
+
+        Args:
+            theta: (..., ntheta) parameters; inside the regions the result equals `law(theta)` bit for bit.
+
+        Returns:
+            (..., n_out) outputs.
+        """
+        return self._apply(theta, np.inf)
+
+    def locate(self, theta: ArrayLike) -> Int[np.ndarray, "*batch"]:
+        """Return the region with the least violation max(H_i theta - k_i), -1 where it exceeds the tolerance.
+
+        Args:
+            theta: (..., ntheta) parameters.
+
+        Returns:
+            (...,) indices of regions; the lowest index wins a tie.
+        """
+        points, batch = self._points(theta)
+        return self._locate(points, self.settings.locate_tolerance).reshape(batch)
+
+    def value(self, theta: ArrayLike) -> Float[np.ndarray, "*batch"]:
+        """Return the optimal cost V = theta'P_i theta/2 + p_i'theta + c_i, NaN where no region holds theta.
+
+        Args:
+            theta: (..., ntheta) parameters.
+
+        Returns:
+            (...,) optimal costs.
+        """
+        from .kernels import value_many
+
+        points, batch = self._points(theta)
+        out = np.empty(len(points))
+        value_many(points, self._locate(points, self.settings.locate_tolerance), self.P, self.p, self.c, out)
+        return out.reshape(batch)
+
+    def multipliers(self, theta: ArrayLike) -> Float[np.ndarray, "*batch m"]:
+        """Return the multipliers lam >= 0 of every row of the program, H z + f + F theta + A'lam = 0.
+
+        Args:
+            theta: (..., ntheta) parameters.
+
+        Returns:
+            (..., m) multipliers, NaN where no region holds theta.
+
+        Raises:
+            ModelError: the law carries no program or no active sets.
+        """
+        from .kkt import multipliers
+
+        points, batch = self._points(theta)
+        lam = multipliers(self, points, self._locate(points, self.settings.locate_tolerance))
+        return lam.reshape(*batch, lam.shape[1])
+
+    # -- geometry ------------------------------------------------------------------------------------------------------
+    def vertices(self, i: int) -> Float[np.ndarray, "nv ntheta"]:
+        """Return the corners of region i.
+
+        Args:
+            i: index of the region.
+
+        Returns:
+            (nv, ntheta) vertices in the units of theta; in the order around the polygon for two parameters.
+        """
+        from .regions import vertices
+
+        return vertices(self, i)
+
+    def merged(self) -> "PwaLaw":
+        """Return the same law on fewer regions: neighbours with equal laws whose union is convex become one."""
+        from .merging import merge
+
+        return merge(self)
+
+    def audit(self) -> Any:
+        """Return the closure audit: beyond each facet lies a region, the border, or a point proved infeasible."""
+        from .audit import audit
+
+        return audit(self)
+
+    # -- files ---------------------------------------------------------------------------------------------------------
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the law to a safetensors file with a JSON header.
+
+        Args:
+            path: file to write; an existing one is replaced in one step.
+        """
+        from .files import save
+
+        save(self, path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> "PwaLaw":
+        """Read a law written by `save`.
+
+        Args:
+            path: file to read.
+
+        Raises:
+            FileFormatError: the file is damaged, of another version, or not a law.
+        """
+        from .files import load
+
+        return load(path)
+
+    def with_status(self, status: str, message: str) -> "PwaLaw":
+        """Return the same law with another status.
+
+        Args:
+            status: one of "complete", "partial", "infeasible", "unbounded".
+            message: what happened and what to do about it.
+        """
+        return replace(self, status=status, message=message)
+
+    # -- internals -----------------------------------------------------------------------------------------------------
+    def _points(self, theta: ArrayLike) -> tuple[np.ndarray, tuple[int, ...]]:
+        points = np.asarray(theta, dtype=float)
+        if points.ndim == 0 or points.shape[-1] != self.ntheta:
+            raise ModelError("theta", f"expected shape (..., {self.ntheta}), got {points.shape}")
+        return np.require(points.reshape(-1, self.ntheta), requirements=["C", "W"]), points.shape[:-1]
+
+    def _locate(self, points: np.ndarray, tolerance: float) -> np.ndarray:
+        from .kernels import locate_many
+
+        index = np.empty(len(points), dtype=np.int64)
+        locate_many(points, self.row_start, self.H, self.k, tolerance, index)
+        return index
+
+    def _apply(self, theta: ArrayLike, tolerance: float) -> np.ndarray:
+        from .kernels import evaluate_many
+
+        points, batch = self._points(theta)
+        out = np.empty((len(points), self.n_out))
+        evaluate_many(points, self._locate(points, tolerance), self.F, self.g, out)
+        return out.reshape(*batch, self.n_out)
+
+
+def _check(law: PwaLaw) -> None:
+    """Raise ModelError where the arrays of a law do not fit together."""
+    n, n_out, ntheta = law.F.shape
+    shapes = {
+        "row_start": (n + 1,), "H": (law.k.size, ntheta), "g": (n, n_out), "P": (n, ntheta, ntheta), "p": (n, ntheta),
+        "c": (n,), "theta_min": (ntheta,), "theta_max": (ntheta,),
+    }  # fmt: skip
+    for name, shape in shapes.items():
+        if getattr(law, name).shape != shape:
+            raise ModelError(name, f"expected shape {shape}, got {getattr(law, name).shape}")
+    for name in ("H", "k", "F", "g", "theta_min", "theta_max"):
+        if not np.isfinite(getattr(law, name)).all():
+            raise ModelError(name, "has an entry that is not finite")
+    if law.row_start[0] != 0 or law.row_start[-1] != law.k.size or (np.diff(law.row_start) < 0).any():
+        raise ModelError("row_start", f"must rise from 0 to {law.k.size}")
+    if law.status not in STATUSES:
+        raise ModelError("status", f"expected one of {STATUSES}, got {law.status!r}")
+    for name, size in (("active", n if law.active else 0), ("theta_names", ntheta), ("out_names", n_out)):
+        if len(getattr(law, name)) != size:
+            raise ModelError(name, f"expected {size} entries, got {len(getattr(law, name))}")
