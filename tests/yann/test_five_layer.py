@@ -1,0 +1,81 @@
+import numpy as np
+import pytest
+import torch
+
+from yannctl.errors import ModelError
+from yannctl.yann import encode_actor, five_layer
+
+
+def test_layers_are_the_published_ones(laws):
+    law = laws.integrator_law()
+    actor = encode_actor(law, "five_layer")
+    p, q = law.n_regions, len(law.k)
+    assert np.array_equal(actor.step.weight.numpy(), -law.H)
+    assert np.array_equal(actor.step.bias.numpy(), law.k + actor.row_tolerance)
+    assert actor.row_tolerance == 1e-9
+    assert actor.indicator.weight.shape == (p, q)
+    assert np.array_equal(actor.indicator.weight.sum(dim=1).numpy(), np.diff(law.row_start))
+    assert np.array_equal(actor.indicator.bias.numpy(), 1.0 - np.diff(law.row_start))
+    assert np.array_equal(actor.first_match.weight.numpy(), 2 * np.eye(p) - np.tril(np.ones((p, p))))
+    assert actor.first_match.bias is None
+    assert actor.suppressed.weight.shape == (2 * p, p + 2)
+    assert actor.output.weight.shape == (1, 2 * p)
+    assert actor.output.bias is None
+
+
+def test_m_bounds_every_law_on_the_box(law):
+    actor = encode_actor(law, "five_layer")
+    points = np.random.default_rng(0).uniform(law.theta_min, law.theta_max, (2000, law.ntheta))
+    values = np.einsum("roi,bi->bro", law.F, points) + law.g
+    assert np.abs(values).max() < actor.M
+    corners = np.array(np.meshgrid(*zip(law.theta_min, law.theta_max, strict=True))).reshape(law.ntheta, -1).T
+    largest = np.abs(np.einsum("roi,bi->bro", law.F, corners) + law.g).max()
+    assert np.isclose(actor.M, 1.01 * largest)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_no_gap_on_facets_and_corners(law, laws, dtype):
+    actor = encode_actor(law, "five_layer", dtype)
+    points = torch.as_tensor(laws.spread(law, 3000, 1)).to(dtype)
+    wanted = law(points.numpy().astype(float))
+    inside = np.isfinite(wanted).all(axis=1)
+    assert np.abs(actor(points).numpy().astype(float)[inside] - wanted[inside]).max() <= actor.tolerance()
+
+
+def test_large_gains_are_not_suppressed(laws):
+    # |F x + g| reaches 3000 here, beyond a fixed M of 500.
+    law = laws.make(
+        [([[1.0], [-1.0]], [0.0, 1.0], [[0.0]], [0.0]), ([[1.0], [-1.0]], [1.0, 0.0], [[3000.0]], [0.0])], [-1.0], [1.0]
+    )
+    points = np.linspace(-1, 1, 101)[:, None]
+    got = encode_actor(law, "five_layer")(torch.as_tensor(points)).numpy()
+    assert np.allclose(got, law(points), atol=1e-9, rtol=0)
+
+
+def test_lowest_index_wins_on_a_shared_facet(laws):
+    law = laws.make(
+        [([[1.0], [-1.0]], [0.0, 1.0], [[0.0]], [7.0]), ([[1.0], [-1.0]], [1.0, 0.0], [[0.0]], [9.0])], [-1.0], [1.0]
+    )
+    assert encode_actor(law, "five_layer")(torch.zeros(1, dtype=torch.float64)).item() == pytest.approx(7.0)
+
+
+def test_zero_outside_all_regions(laws):
+    law = laws.make([([[1.0], [-1.0]], [1.0, 1.0], [[0.0]], [5.0])], [-2.0], [2.0])
+    assert encode_actor(law, "five_layer")(torch.tensor([[1.5]], dtype=torch.float64)).item() == 0.0
+
+
+def test_gradient_is_the_gain(laws):
+    law = laws.integrator_law()
+    actor = encode_actor(law, "five_layer")
+    for region in range(law.n_regions):
+        # Off the centre: where u = 0 both halves of the fourth layer sit on their kink.
+        corners = law.vertices(region)
+        point = 0.9 * corners.mean(axis=0) + 0.1 * corners[0]
+        jacobian = torch.autograd.functional.jacobian(actor, torch.as_tensor(point)).numpy()
+        assert np.allclose(jacobian, law.F[region], atol=1e-12)
+
+
+def test_too_many_weights_are_refused(laws, monkeypatch):
+    monkeypatch.setattr(five_layer, "MAX_WEIGHTS", 10)
+    with pytest.raises(ModelError, match='use form="gather"'):
+        encode_actor(laws.saturation(), "five_layer")

@@ -1,0 +1,43 @@
+"""PwaLaw and Ocp → exact neural networks; `extend` makes them learn, `verify` compares them.
+
+| name | what it does |
+| --- | --- |
+| `encode_actor(law, form)` | the explicit law as a torch module: gather, five_layer or lattice |
+| `encode_critic(ocp, kind)` | the return of the optimal control problem as a torch module |
+| `extend(module, plant)` | adds a learned part that starts at exactly nothing |
+| `verify(actor, law)`, `verify_critic(critic, ocp)` | compare with the law, and with the online problem |
+| `explain(controller, x)` | why this input: region, active constraints, gains, what learning changed |
+"""
+
+from .actor import GatherActor, encode_actor
+from .critic import AbstractCritic, ExactCritic, LqrCritic, encode_critic
+from .explanation import Explanation, explain
+from .extension import ExtendedActor, ExtendedCritic, extend
+from .features import Bounds, Features
+from .five_layer import FiveLayerActor
+from .lattice import LatticeActor
+from .residual import Saturation, residual_net
+from .verification import Verification, verify, verify_critic
+
+__all__ = [
+    "AbstractCritic",
+    "Bounds",
+    "ExactCritic",
+    "Explanation",
+    "ExtendedActor",
+    "ExtendedCritic",
+    "Features",
+    "FiveLayerActor",
+    "GatherActor",
+    "LatticeActor",
+    "LqrCritic",
+    "Saturation",
+    "Verification",
+    "encode_actor",
+    "encode_critic",
+    "explain",
+    "extend",
+    "residual_net",
+    "verify",
+    "verify_critic",
+]

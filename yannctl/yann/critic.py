@@ -1,0 +1,271 @@
+"""Ocp → exact critic: the return of taking u in x and following the optimal law after it.
+
+`Q(x, u) = l(x, u) + gamma [penalty(x+) + V_{N-1}(x+)]`, so `argmax_u critic = argmin_u Q` over the input bounds is the
+law of horizon N: the actor's horizon is N, the critic's cost-to-go N - 1. V_{N-1} is compiled once on the state space
+and composed with the model, so no problem in (x, u) is ever solved. Source: first-input-fixed value of Gros and
+Zanon (arXiv:1904.04152); the "lqr" kind is the critic of Braniff and Tian (arXiv:2508.16474) with discounted weights.
+"""
+
+from abc import abstractmethod
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from yannctl.errors import ModelError
+from yannctl.ocp import Ocp
+from yannctl.pwa import PwaLaw, Settings
+
+from .cost_to_go import cost_to_go, in_deviations, reference_drift
+from .parts import LawReference, PiecewiseAffine, column_sum, flatten_batch
+
+# A bound or a region counts as violated above this, in fractions of the half range: the law's own tolerance, or what
+# rounding needs in a shorter type.
+FEASIBLE = 1e-9
+ROUNDING = 32
+
+
+class AbstractCritic(nn.Module):
+    """What every critic is: `critic(x (..., nx), u (..., nu)) -> (...,)`, the return, larger is better."""
+
+    @abstractmethod
+    def forward(self, x: torch.Tensor, u: torch.Tensor) -> torch.Tensor:
+        """Evaluate the return."""
+
+
+class ModelStep(nn.Module):
+    """Deviations, one step of the linear model and the stage cost.
+
+    Args:
+        ocp: the optimal control problem.
+        dtype: floating type of the buffers.
+    """
+
+    x_ref: torch.Tensor
+    u_ref: torch.Tensor
+    A: torch.Tensor
+    B: torch.Tensor
+    c: torch.Tensor
+    Q: torch.Tensor
+    R: torch.Tensor
+
+    def __init__(self, ocp: Ocp, dtype: torch.dtype) -> None:
+        super().__init__()
+        arrays = {"x_ref": ocp.x_ref, "u_ref": ocp.u_ref, "A": ocp.lin.A, "B": ocp.lin.B, "Q": ocp.Q, "R": ocp.R}
+        _register(self, arrays | {"c": reference_drift(ocp)}, dtype)
+
+    def forward(self, x: torch.Tensor, u: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Evaluate `d+ = A d + B e + c` and `l = d'Q d + e'R e`.
+
+        Args:
+            x: (..., nx) state.
+            u: (..., nu) input.
+
+        Returns:
+            (batch, nx) successor as a deviation from the reference, and (batch,) stage cost.
+        """
+        if x.shape[:-1] != u.shape[:-1]:
+            shape = torch.broadcast_shapes(x.shape[:-1], u.shape[:-1])
+            x, u = x.expand(*shape, x.shape[-1]), u.expand(*shape, u.shape[-1])
+        d = flatten_batch(x, self.A.shape[0], self.A.dtype) - self.x_ref
+        e = flatten_batch(u, self.B.shape[1], self.A.dtype, "u") - self.u_ref
+        cost = _quadratic(self.Q, d) + _quadratic(self.R, e)
+        return d @ self.A.T + e @ self.B.T + self.c, cost
+
+
+class LqrLaw(nn.Module):
+    """The weights of the unconstrained return: the model and the Riccati matrix.
+
+    Args:
+        ocp: the optimal control problem.
+        dtype: floating type of the buffers.
+    """
+
+    P: torch.Tensor
+
+    def __init__(self, ocp: Ocp, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.model = ModelStep(ocp, dtype)
+        _register(self, {"P": replace(ocp, terminal="lqr").P}, dtype)
+
+
+class LqrCritic(AbstractCritic):
+    """The unconstrained return: `-(l(x, u) + gamma d+' P d+)`, P from the discounted Riccati equation.
+
+    Args:
+        ocp: the optimal control problem.
+        dtype: floating type of the weights and of the result.
+    """
+
+    def __init__(self, ocp: Ocp, dtype: torch.dtype = torch.float64) -> None:
+        super().__init__()
+        self.gamma = float(ocp.gamma)
+        self.law = LqrLaw(ocp, dtype)
+
+    def forward(self, x: torch.Tensor, u: torch.Tensor) -> torch.Tensor:
+        """Evaluate the return.
+
+        Args:
+            x: (..., nx) state [physical units].
+            u: (..., nu) input [physical units].
+
+        Returns:
+            (...,) return.
+        """
+        after, cost = self.law.model(x, u)
+        shape = torch.broadcast_shapes(x.shape[:-1], u.shape[:-1])
+        return -(cost + self.gamma * _quadratic(self.law.P, after)).reshape(shape)
+
+
+class ExactLaw(nn.Module):
+    """The weights of the exact return: the model, the pieces of V_{N-1} and the penalty on the successor.
+
+    Args:
+        ocp: the optimal control problem.
+        moved: the same problem in deviations, with its soft weight.
+        after: explicit law whose value is V_{N-1}.
+        dtype: floating type of the buffers.
+    """
+
+    P: torch.Tensor
+    lower: torch.Tensor
+    upper: torch.Tensor
+    width: torch.Tensor
+    linear: torch.Tensor
+    square: torch.Tensor
+
+    def __init__(self, ocp: Ocp, moved: Ocp, after: PwaLaw, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.model = ModelStep(ocp, dtype)
+        # The pieces' quadratics take the place of the gains: one row (P, p, c) a region.
+        slope, constant = np.asarray(after.p)[:, None, :], np.asarray(after.c)[:, None]
+        self.after = PiecewiseAffine(after.row_start, after.H, after.k, slope, constant, dtype)
+        hard = ocp.soft is None
+        arrays = {
+            "P": after.P,
+            "lower": moved.x_min,
+            "upper": moved.x_max,
+            "width": (after.theta_max - after.theta_min) / 2,
+            "linear": 0.0 if hard else moved.soft_weight or 0.0,
+            "square": 0.0 if hard else moved.soft_quadratic,
+        }
+        _register(self, arrays, dtype)
+
+
+class ExactCritic(AbstractCritic):
+    """The return of the optimal control problem with its first input fixed.
+
+    `critic(x, u) = -(l(x, u) + gamma [penalty(x+) + V_{N-1}(x+)])`; `-inf` where x+ breaks a hard bound or no input
+    sequence follows it. Its gradient is that of the selected piece, exact almost everywhere.
+
+    Args:
+        ocp: the optimal control problem.
+        settings: tolerances of the solver, or None for the defaults.
+        n_jobs: processes for the solver.
+        progress: show a progress bar on a terminal.
+        dtype: floating type of the weights and of the result.
+
+    Raises:
+        ModelError: if an input bound is missing, or the cost-to-go could not be computed completely.
+    """
+
+    def __init__(
+        self,
+        ocp: Ocp,
+        settings: Settings | None = None,
+        n_jobs: int = 1,
+        progress: bool = False,
+        dtype: torch.dtype = torch.float64,
+    ) -> None:
+        super().__init__()
+        moved = in_deviations(ocp)
+        after = cost_to_go(moved, settings, n_jobs, progress)
+        self.gamma = float(ocp.gamma)
+        self.hard_bounds = ocp.soft is None
+        self.hard_after = ocp.soft is None or ocp.terminal == "set"  # terminal rows are never softened
+        self.source = LawReference(after)
+        self.law = ExactLaw(ocp, moved, after, dtype)
+        self.feasible = max(FEASIBLE, ROUNDING * torch.finfo(dtype).eps)
+
+    @property
+    def n_weights(self) -> int:
+        """Numbers of the pieces: rows, quadratics, gradients and constants."""
+        after = self.law.after
+        return sum(int(part.numel()) for part in (after.H, after.k, after.F, after.g, self.law.P))
+
+    def forward(self, x: torch.Tensor, u: torch.Tensor) -> torch.Tensor:
+        """Evaluate the return.
+
+        Args:
+            x: (..., nx) state [physical units].
+            u: (..., nu) input [physical units].
+
+        Returns:
+            (...,) return, -inf where infeasible.
+        """
+        after, cost = self.law.model(x, u)
+        excess = torch.relu(torch.maximum(after - self.law.upper, self.law.lower - after))
+        value, outside = self._value(after)
+        penalty = column_sum(excess.T, (self.law.linear + self.law.square * excess).T)
+        result = -(cost + self.gamma * (penalty + value))
+        broken = torch.zeros_like(outside)
+        if self.hard_bounds:
+            broken = broken | (excess > self.feasible * self.law.width).any(dim=1)
+        if self.hard_after:
+            broken = broken | outside
+        result = torch.where(broken, torch.full_like(result, -torch.inf), result)
+        return result.reshape(torch.broadcast_shapes(x.shape[:-1], u.shape[:-1]))
+
+    def _value(self, theta: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Evaluate `V = theta'P theta/2 + p'theta + c` of the piece, and tell where no piece holds theta."""
+        pieces = self.law.after
+        index, violation = pieces.locate(theta.detach())
+        linear = pieces.F[index][:, 0]
+        inner = column_sum(self.law.P[index].permute(2, 0, 1), theta.T.unsqueeze(-1)) / 2 + linear
+        return column_sum(inner.T, theta.T) + pieces.g[index][:, 0], violation > self.feasible
+
+
+def encode_critic(
+    ocp: Ocp,
+    kind: str = "exact",
+    settings: Settings | None = None,
+    n_jobs: int = 1,
+    progress: bool = False,
+    dtype: torch.dtype = torch.float64,
+) -> AbstractCritic:
+    """Compile an optimal control problem into a critic.
+
+    `critic(x, u) = -(l(x, u) + gamma [penalty(x+) + V_{N-1}(x+)])`, whose maximum over the input bounds is the law.
+
+    Args:
+        ocp: the optimal control problem.
+        kind: "exact", or "lqr" for the closed form without constraints.
+        settings: tolerances of the solver, or None for the defaults; "exact" only.
+        n_jobs: processes for the solver.
+        progress: show a progress bar on a terminal.
+        dtype: floating type of the weights and of the result.
+
+    Returns:
+        Module `critic(x (..., nx), u (..., nu)) -> (...,)` return; -inf where infeasible without soft bounds.
+
+    Raises:
+        ModelError: for an unknown kind, or if the cost-to-go could not be computed completely.
+    """
+    if kind == "lqr":
+        return LqrCritic(ocp, dtype)
+    if kind != "exact":
+        raise ModelError("kind", f"got {kind!r}, expected 'exact' or 'lqr'")
+    return ExactCritic(ocp, settings, n_jobs, progress, dtype)
+
+
+def _register(module: nn.Module, arrays: dict[str, Any], dtype: torch.dtype) -> None:
+    """Keep arrays as buffers."""
+    for name, array in arrays.items():
+        module.register_buffer(name, torch.as_tensor(np.array(array, dtype=float)).to(dtype))
+
+
+def _quadratic(weight: torch.Tensor, d: torch.Tensor) -> torch.Tensor:
+    """Evaluate `d'W d` for each row of d."""
+    return ((d @ weight) * d).sum(dim=1)

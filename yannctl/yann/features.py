@@ -1,0 +1,122 @@
+"""What a network sees of a state: angles as cosine and sine, everything else scaled to [-1, 1]."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import nn
+
+from yannctl.errors import ModelError
+
+from .parts import flatten_batch
+
+
+@runtime_checkable
+class HasBounds(Protocol):
+    """What `extend` and `Features` read of a plant: every `AbstractPlant` and `Bounds` has it."""
+
+    @property
+    def x_min(self) -> np.ndarray: ...  # noqa: D102
+    @property
+    def x_max(self) -> np.ndarray: ...  # noqa: D102
+    @property
+    def u_min(self) -> np.ndarray: ...  # noqa: D102
+    @property
+    def u_max(self) -> np.ndarray: ...  # noqa: D102
+    @property
+    def angles(self) -> Sequence[int]: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Bounds of a system given without a plant.
+
+    Args:
+        x_min: (nx,) lower state bounds, finite.
+        x_max: (nx,) upper state bounds, finite.
+        u_min: (nu,) lower input bounds, finite.
+        u_max: (nu,) upper input bounds, finite.
+        angles: indices of states that are angles [rad].
+    """
+
+    x_min: np.ndarray | Any
+    x_max: np.ndarray | Any
+    u_min: np.ndarray | Any
+    u_max: np.ndarray | Any
+    angles: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("x_min", "x_max", "u_min", "u_max"):
+            object.__setattr__(self, name, np.atleast_1d(np.asarray(getattr(self, name), dtype=float)))
+        object.__setattr__(self, "angles", tuple(int(index) for index in self.angles))
+        _box("x_min", self.x_min, self.x_max)
+        _box("u_min", self.u_min, self.u_max)
+
+
+class Features(nn.Module):
+    """Map a state to what a network sees: `cos, sin` of each angle, then `2 (x - x_min)/(x_max - x_min) - 1`.
+
+    Args:
+        x_min: (nx,) lower state bounds, finite except for angles.
+        x_max: (nx,) upper state bounds, finite except for angles.
+        angles: indices of states that are angles [rad].
+        dtype: floating type of the result.
+
+    Raises:
+        ModelError: if a bound is missing or crossed, or an index is out of range.
+    """
+
+    centre: torch.Tensor
+    half_range: torch.Tensor
+
+    def __init__(
+        self, x_min: ArrayLike, x_max: ArrayLike, angles: Sequence[int] = (), dtype: torch.dtype = torch.float64
+    ) -> None:
+        super().__init__()
+        lower, upper = np.atleast_1d(np.asarray(x_min, dtype=float)), np.atleast_1d(np.asarray(x_max, dtype=float))
+        self.nx = int(lower.size)
+        self.angles = tuple(sorted({int(index) for index in angles}))
+        for index in self.angles:
+            if not 0 <= index < self.nx:
+                raise ModelError("angles", f"got index {index}, expected 0 to {self.nx - 1}")
+        self.others = tuple(index for index in range(self.nx) if index not in self.angles)
+        lower, upper = lower[list(self.others)], upper[list(self.others)]
+        _box("x_min", lower, upper)
+        self.register_buffer("centre", torch.as_tensor((upper + lower) / 2).to(dtype), persistent=False)
+        self.register_buffer("half_range", torch.as_tensor((upper - lower) / 2).to(dtype), persistent=False)
+
+    @property
+    def size(self) -> int:
+        """Number of features: two for each angle, one for each other state."""
+        return 2 * len(self.angles) + len(self.others)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Evaluate the features.
+
+        Args:
+            x: (..., nx) state [physical units].
+
+        Returns:
+            (..., size) features.
+        """
+        flat = flatten_batch(x, self.nx, self.centre.dtype)
+        parts = [(flat[:, list(self.others)] - self.centre) / self.half_range]
+        if self.angles:
+            angle = flat[:, list(self.angles)]
+            parts = [torch.cos(angle), torch.sin(angle), *parts]
+        return torch.cat(parts, dim=1).reshape(*x.shape[:-1], self.size)
+
+
+def _box(field: str, lower: np.ndarray, upper: np.ndarray) -> None:
+    """Check that a box is finite and not empty."""
+    if lower.shape != upper.shape:
+        raise ModelError(field, f"got shape {lower.shape}, expected {upper.shape} as the upper bound")
+    bad = np.flatnonzero(~(np.isfinite(lower) & np.isfinite(upper) & (lower < upper)))
+    if bad.size:
+        index = int(bad[0])
+        raise ModelError(
+            field, f"got [{lower[index]}, {upper[index]}]", index=index, remedy="give finite bounds, lower < upper"
+        )

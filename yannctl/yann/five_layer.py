@@ -1,0 +1,160 @@
+"""The published five-layer Y-wise affine network, with a row tolerance and an M computed for each law.
+
+Source: Braniff and Tian, arXiv:2505.07054 and arXiv:2508.16474. Two things differ from the published code, which
+leaves points on facets in no region and is wrong where |F_i x + g_i| > 500: rows hold up to a stated tolerance, and
+M bounds every law over the whole parameter box.
+"""
+
+import numpy as np
+import torch
+from torch import nn
+
+from yannctl.errors import ModelError
+from yannctl.pwa import PwaLaw
+
+from .parts import LawReference, blank_linear, check_law, flatten_batch, law_scale
+
+ROW_TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-6}
+M_MARGIN = 1.01
+MAX_WEIGHTS = 200_000_000
+
+
+def _linear(weight: np.ndarray, bias: np.ndarray | None, dtype: torch.dtype) -> nn.Linear:
+    """Make a frozen linear layer from its numbers."""
+    layer = blank_linear(weight.shape[1], weight.shape[0], bias is not None, dtype)
+    with torch.no_grad():
+        layer.weight.copy_(torch.as_tensor(weight))
+        if bias is not None:
+            layer.bias.copy_(torch.as_tensor(bias))
+    return layer.requires_grad_(False)
+
+
+class FiveLayers(nn.Module):
+    """The weights of the five layers, for p regions, q rows, n parameters and m outputs.
+
+    Args:
+        law: the explicit law.
+        M: what switches a law off.
+        row_tolerance: how far outside a row still counts as inside.
+        dtype: floating type of the weights.
+    """
+
+    def __init__(self, law: PwaLaw, M: float, row_tolerance: float, dtype: torch.dtype) -> None:
+        super().__init__()
+        p, m, n = law.F.shape
+        self.step = _linear(-law.H, law.k + row_tolerance, dtype)
+        member = np.repeat(np.arange(p), np.diff(law.row_start)) == np.arange(p)[:, None]
+        self.indicator = _linear(member.astype(float), 1.0 - np.diff(law.row_start), dtype)
+        self.first_match = _linear(np.eye(p) - np.tril(np.ones((p, p)), -1), None, dtype)
+        # Rows of the suppressed layer: output j of region i, positive then negative part.
+        gains = np.stack([law.F, -law.F], axis=2).reshape(2 * m * p, n)
+        offsets = np.stack([law.g, -law.g], axis=2).reshape(2 * m * p)
+        choose = np.repeat(M * np.eye(p), 2 * m, axis=0)
+        self.suppressed = _linear(np.hstack([choose, gains]), offsets - M, dtype)
+        self.output = _linear(np.tile(np.kron(np.eye(m), [1.0, -1.0]), (1, p)), None, dtype)
+
+
+class FiveLayerActor(nn.Module):
+    """The published network, for p regions, q rows, n parameters and m outputs.
+
+    | layer | width | rule |
+    | --- | --- | --- |
+    | `step` | q | `s = 1 if k - H x + tolerance >= 0 else 0` |
+    | `indicator` | p | `d_i = relu(sum of s over the rows of i + 1 - q_i)` |
+    | `first_match` | p | `o_i = relu(d_i - sum_{l<i} d_l)`: the lowest index wins |
+    | `suppressed` | 2mp | `relu(+-(F_i x + g_i) + M o_i - M)` |
+    | `output` | m | sum of the positive less the negative parts |
+
+    The result carries an error of about one unit in the last place of M. Outside all regions it is 0, as published;
+    outside the parameter box M no longer bounds the laws and nothing is promised.
+
+    Args:
+        law: the explicit law.
+        dtype: floating type of the weights and of the result.
+
+    Raises:
+        ModelError: if the dense layers would need more than 2e8 weights.
+    """
+
+    def __init__(self, law: PwaLaw, dtype: torch.dtype = torch.float64) -> None:
+        super().__init__()
+        check_law(law)
+        p, m, n = law.F.shape
+        q = law.H.shape[0]
+        size = q * (n + 1) + p * (q + 1) + p * p + 2 * m * p * (p + n + 1) + 2 * m * m * p
+        if size > MAX_WEIGHTS:
+            raise ModelError("form", f"five_layer needs {size} weights for {p} regions", remedy='use form="gather"')
+        self.source = LawReference(law)
+        self.ntheta = n
+        self.M = self._bound(law)
+        self.row_tolerance = self._row_tolerance(law, dtype)
+        self.law = FiveLayers(law, self.M, self.row_tolerance, dtype)
+
+    @staticmethod
+    def _bound(law: PwaLaw) -> float:
+        """Bound every law over the box: `1.01 max_i max_{x in Theta} |F_i x + g_i|`, reached at a corner."""
+        centre = (law.theta_max + law.theta_min) / 2
+        half = (law.theta_max - law.theta_min) / 2
+        largest = np.abs(law.F @ centre + law.g) + np.abs(law.F) @ half
+        return M_MARGIN * float(max(largest.max(), np.finfo(float).tiny))
+
+    @staticmethod
+    def _row_tolerance(law: PwaLaw, dtype: torch.dtype) -> float:
+        """Take the stated tolerance, or what rounding of the rows needs where the parameters sit far from zero."""
+        reach = np.abs(law.H) @ np.maximum(np.abs(law.theta_min), np.abs(law.theta_max)) + np.abs(law.k)
+        return max(ROW_TOLERANCE.get(dtype, 1e-3), 4 * torch.finfo(dtype).eps * float(reach.max(initial=0.0)))
+
+    @property
+    def step(self) -> nn.Linear:
+        """Layer 1: weight `-H`, bias `k + tolerance`."""
+        return self.law.step
+
+    @property
+    def indicator(self) -> nn.Linear:
+        """Layer 2: ones over the rows of each region, bias `1 - q_i`."""
+        return self.law.indicator
+
+    @property
+    def first_match(self) -> nn.Linear:
+        """Layer 3: unit lower triangle with -1 below the diagonal."""
+        return self.law.first_match
+
+    @property
+    def suppressed(self) -> nn.Linear:
+        """Layer 4: `[M choose, +-F]`, bias `+-g - M`."""
+        return self.law.suppressed
+
+    @property
+    def output(self) -> nn.Linear:
+        """Layer 5: +1 and -1."""
+        return self.law.output
+
+    @property
+    def n_weights(self) -> int:
+        """Weights of the dense layers: `q(n+1) + p(q+1) + p^2 + 2mp(p+n+1) + 2m^2 p`."""
+        return sum(int(weight.numel()) for weight in self.law.parameters())
+
+    def tolerance(self) -> float:
+        """Error that rounding, M and the row tolerance explain [input unit]."""
+        law = self.source.law
+        half = (law.theta_max - law.theta_min) / 2
+        # Taking a neighbour within the row tolerance moves the output by at most the change of gain times it.
+        steepest = float(np.max(np.abs(law.F) @ half, initial=0.0))
+        rounding = 2 * (self.ntheta + 2) * torch.finfo(self.step.weight.dtype).eps
+        return rounding * (law_scale(law) + self.M) + 2 * self.row_tolerance * steepest
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Evaluate the network.
+
+        Args:
+            x: (..., ntheta) parameters [physical units].
+
+        Returns:
+            (..., n_out) inputs [physical units], 0 outside all regions.
+        """
+        theta = flatten_batch(x, self.ntheta, self.step.weight.dtype)
+        held = (self.step(theta) >= 0).to(theta.dtype)
+        inside = torch.relu(self.indicator(held))
+        chosen = torch.relu(self.first_match(inside))
+        parts = torch.relu(self.suppressed(torch.cat([chosen, theta], dim=-1)))
+        return self.output(parts).reshape(*x.shape[:-1], self.output.out_features)
