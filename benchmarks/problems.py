@@ -50,7 +50,7 @@ def _regulator(
 ) -> dict:
     """Return the condensed regulator min sum x'Qx + u'Ru + x_N'P x_N, |u| <= u_max, |x| <= x_max (halved cost)."""
     nx, nu = B.shape
-    powers = [np.eye(nx)]
+    powers: list[np.ndarray] = [np.eye(nx)]
     for _ in range(N):
         powers.append(A @ powers[-1])
     free = np.vstack(powers[1:])
@@ -58,7 +58,7 @@ def _regulator(
     for k in range(N):
         for j in range(k + 1):
             forced[k * nx : (k + 1) * nx, j * nu : (j + 1) * nu] = powers[k - j] @ B
-    weight = block_diag(*[Q] * (N - 1), solve_discrete_are(A, B, Q, R))
+    weight: np.ndarray = np.asarray(block_diag(*[Q] * (N - 1), solve_discrete_are(A, B, Q, R)))
     H = forced.T @ weight @ forced + np.kron(np.eye(N), R)
     limit, nz = np.asarray(x_max, dtype=float), N * nu
     return {

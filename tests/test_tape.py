@@ -12,8 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from yannctl.errors import ModelError
-from yannctl.tape import Op
-from yannctl.tape import ExpressionTape
+from yannctl.tape import ExpressionTape, Op
 
 x, y = ca.SX.sym("x"), ca.SX.sym("y")
 

@@ -197,7 +197,7 @@ def _evaluate(canonical: Any, parameters: list, theta: np.ndarray) -> tuple[Any,
 
 
 def _permuted(program: ParametricProgram, order: np.ndarray) -> ParametricProgram:
-    P = program.P[np.ix_(order, order)]
+    P = program.P[order][:, order]
     return ParametricProgram(
         P, program.q[order], program.d, program.E[:, order], program.e, program.G[:, order], program.g
     )

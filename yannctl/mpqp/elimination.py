@@ -203,7 +203,7 @@ def without_free_auxiliaries(program: ParametricProgram, n_out: int) -> Parametr
         paired = _clean(a * G[u] + c * G[v], np.abs(a * G[u]) + np.abs(c * G[v]))
         G, g = np.vstack([G[others], paired]), np.vstack([g[others], a * g[u] + c * g[v]])
         keep[j] = False
-    return replace(program, P=program.P[np.ix_(keep, keep)], q=program.q[keep], G=G[:, keep], g=g, E=program.E[:, keep])
+    return replace(program, P=program.P[keep][:, keep], q=program.q[keep], G=G[:, keep], g=g, E=program.E[:, keep])
 
 
 def _clean(M: np.ndarray, size: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,24 +10,9 @@ from numpy.typing import ArrayLike
 from torch import nn
 
 from yannctl.errors import ModelError
+from yannctl.plant import AbstractPlant
 
 from .parts import flatten_batch
-
-
-@runtime_checkable
-class HasBounds(Protocol):
-    """What `extend` and `Features` read of a plant: every `AbstractPlant` and `Bounds` has it."""
-
-    @property
-    def x_min(self) -> np.ndarray: ...  # noqa: D102
-    @property
-    def x_max(self) -> np.ndarray: ...  # noqa: D102
-    @property
-    def u_min(self) -> np.ndarray: ...  # noqa: D102
-    @property
-    def u_max(self) -> np.ndarray: ...  # noqa: D102
-    @property
-    def angles(self) -> Sequence[int]: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -54,6 +39,9 @@ class Bounds:
         object.__setattr__(self, "angles", tuple(int(index) for index in self.angles))
         _box("x_min", self.x_min, self.x_max)
         _box("u_min", self.u_min, self.u_max)
+
+
+HasBounds = AbstractPlant | Bounds
 
 
 class Features(nn.Module):

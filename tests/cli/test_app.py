@@ -1,0 +1,123 @@
+"""The command line: help that reads, bad input in one line with exit code 2, JSON last on standard output."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from yannctl.cli.app import main
+
+PROBLEM = """
+[model]
+A = [[1.0, 1.0], [0.0, 1.0]]
+B = [[0.5], [1.0]]
+dt = 1.0
+[weights]
+Q = [[1.0, 0.0], [0.0, 1.0]]
+R = [[0.1]]
+N = 3
+[bounds]
+x_min = [-5.0, -5.0]
+x_max = [5.0, 5.0]
+u_min = [-1.0]
+u_max = [1.0]
+"""
+
+
+def run(arguments: list[str], capsys) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    printed = capsys.readouterr()
+    return int(stop.value.code or 0), printed.out, printed.err
+
+
+@pytest.fixture
+def problem(tmp_path: Path) -> Path:
+    path = tmp_path / "problem.toml"
+    path.write_text(PROBLEM)
+    return path
+
+
+@pytest.mark.parametrize("command", ["demo", "solve", "verify", "train", "export", "bench", "doctor"])
+def test_every_command_is_listed_and_explains_itself(command, capsys):
+    _, overview, _ = run(["--help"], capsys)
+    code, text, _ = run([command, "--help"], capsys)
+    assert command in overview
+    assert code == 0
+    assert "Usage" in text
+
+
+def test_solve_verify_and_export_follow_one_another(problem, tmp_path, capsys):
+    law = tmp_path / "law.safetensors"
+    code, out, _ = run(["solve", str(problem), "--out", str(law), "--json"], capsys)
+    solved = json.loads(out.splitlines()[-1])
+    assert code == 0
+    assert solved["status"] == "complete"
+    assert solved["audit_open_facets"] == 0
+    code, out, _ = run(["verify", str(law), "--points", "2000", "--json"], capsys)
+    verified = json.loads(out.splitlines()[-1])
+    assert code == 0
+    assert verified["ok"]
+    assert verified["coverage"] == 1.0
+    code, out, _ = run(["export", "c", str(law), "--out", str(tmp_path / "c"), "--json"], capsys)
+    exported = json.loads(out.splitlines()[-1])
+    assert code == 0
+    assert all(Path(file).is_file() for file in exported["files"])
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (("dt = 1.0", ""), "model.dt"),
+        (("N = 3", "N = 0"), "N"),
+        (("N = 3", 'N = "three"'), "weights.N"),
+        (("R = [[0.1]]", "R = [[-0.1]]"), "R"),
+        (("[weights]", "[weigths]"), "weigths"),
+        (("u_min = [-1.0]", "u_min = [2.0]"), "u_m"),
+        (("B = [[0.5], [1.0]]", "B = [[0.5], [nan]]"), "B[1, 0]"),
+        (("[model]", "[model"), "TOML"),
+    ],
+)
+def test_bad_problem_is_one_line_and_exit_code_2(change, named, problem, capsys):
+    problem.write_text(PROBLEM.replace(*change))
+    code, out, err = run(["solve", str(problem), "--out", str(problem.with_suffix(".st"))], capsys)
+    assert code == 2
+    assert err.count("\n") == 1
+    assert named in err
+    assert "Traceback" not in out + err
+    assert not problem.with_suffix(".st").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["solve", "missing.toml"],
+        ["verify", "missing.safetensors"],
+        ["export", "c", "missing.safetensors"],
+        ["nonsense"],
+        ["solve"],
+        ["bench", "nonsense"],
+        ["demo", "rocket"],
+        ["train", "--env", "CartPole-v1"],
+        ["train", "--steps", "many"],
+    ],
+)
+def test_bad_usage_is_one_line_and_exit_code_2(arguments, capsys):
+    code, _, err = run(arguments, capsys)
+    assert code == 2
+    assert err.startswith("yannctl: ")
+    assert err.count("\n") == 1
+
+
+def test_a_file_that_is_no_law_is_refused(tmp_path, capsys):
+    path = tmp_path / "law.safetensors"
+    path.write_bytes(b"\x08\0\0\0\0\0\0\0{}      rubbish")
+    code, _, err = run(["verify", str(path)], capsys)
+    assert code == 2
+    assert str(path.name) in err
+
+
+def test_doctor_prints_what_the_machine_has(capsys):
+    code, out, _ = run(["doctor", "--json"], capsys)
+    assert code == 0
+    assert json.loads(out.splitlines()[-1])["packages"]["numpy"]

@@ -1,0 +1,57 @@
+"""`yannctl bench`: the benchmarks of the project, run from a checkout."""
+
+import importlib.util
+import json as jsonlib
+from enum import StrEnum
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated
+
+import typer
+
+from yannctl.errors import NotInstalledError
+from yannctl.files import write_whole
+
+from .console import Output, plain
+from .options import Json, Short
+
+
+class Benchmark(StrEnum):
+    """What can be measured."""
+
+    mpqp = "mpqp"
+    yann = "yann"
+
+
+def bench(
+    what: Annotated[Benchmark, typer.Argument(help="mpqp: the explicit solver; yann: the exact networks.")],
+    short: Short = False,
+    out: Annotated[Path | None, typer.Option("--out", help="Also write the figures to this JSON file.")] = None,
+    json: Json = False,
+) -> None:
+    """Measure a stage side by side with its peers; a peer that is missing is a row `not installed`."""
+    output = Output(json)
+    result = _load(what).run(short=short)
+    output.line(result["table"])
+    if out is not None:
+        write_whole(out, (jsonlib.dumps(plain(result), indent=1) + "\n").encode())
+        output.line(f"written to {out}")
+    output.result({key: value for key, value in result.items() if key != "table"})
+    if not result["ok"]:
+        raise typer.Exit(1)
+
+
+def _load(what: Benchmark) -> ModuleType:
+    """Import `benchmarks/<what>.py`, which stands beside the package in a checkout and is not part of the wheel."""
+    folder = Path(__file__).resolve().parents[2] / "benchmarks"
+    path = folder / f"{what.value}.py"
+    if not path.is_file():
+        raise NotInstalledError(f"bench {what.value}: {path} is missing; run it from a checkout of the project")
+    spec = importlib.util.spec_from_file_location(
+        f"yannctl_benchmark_{what.value}", path, submodule_search_locations=None
+    )
+    if spec is None or spec.loader is None:
+        raise NotInstalledError(f"bench {what.value}: {path} cannot be loaded")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -1,0 +1,59 @@
+"""Comparison of a law with an independent online QP."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from yannctl.pwa import PwaLaw
+
+
+@dataclass(frozen=True)
+class LawCheck:
+    """What a comparison found.
+
+    Args:
+        coverage: share of the feasible points that lie in a region (1.0: no hole).
+        max_error: largest |law − QP| over the points, relative to the range of each output.
+        n_points: points drawn.
+        n_feasible: points at which the QP has a solution.
+    """
+
+    coverage: float
+    max_error: float
+    n_points: int
+    n_feasible: int
+
+
+def compare_with_qp(law: PwaLaw, points: int, seed: int, qp_points: int | None = None) -> LawCheck:
+    """Compare a law with daqp's solution of the same QP at random parameters.
+
+    Args:
+        law: law with its `mpqp`.
+        points: uniform samples of the parameter box at which coverage is checked.
+        seed: of the samples.
+        qp_points: how many of them are also compared by value; None compares all. A point outside every
+            region is always given to the QP, so a hole is never missed.
+
+    Returns:
+        Coverage and largest error.
+    """
+    mpqp = law.mpqp
+    theta = np.random.default_rng(seed).uniform(mpqp.theta_min, mpqp.theta_max, (points, len(mpqp.theta_min)))
+    inside = law.locate(theta) >= 0
+    chosen = ~inside
+    chosen[: points if qp_points is None else qp_points] = True
+    rows = np.flatnonzero(chosen)
+    online = mpqp.solve_qp_batch(theta[rows])
+    z, feasible = online.z, online.status == "optimal"
+    uncovered = int(np.count_nonzero(feasible & ~inside[rows]))
+    feasible_points = int(np.count_nonzero(inside)) + uncovered
+    both = rows[feasible & inside[rows]]
+    reference = z[feasible & inside[rows], : mpqp.n_out]
+    error = np.abs(law(theta[both]) - reference)
+    spread = np.maximum(np.ptp(law(theta[inside]), axis=0), 1e-12) if inside.any() else np.ones(mpqp.n_out)
+    return LawCheck(
+        coverage=1.0 - uncovered / max(feasible_points, 1),
+        max_error=float((error / spread).max()) if len(both) else float("nan"),
+        n_points=points,
+        n_feasible=feasible_points,
+    )

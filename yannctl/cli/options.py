@@ -1,0 +1,9 @@
+"""Options that several commands share."""
+
+from typing import Annotated
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object last on standard output.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Same seed, machine and threads: same numbers.")]
+Short = Annotated[bool, typer.Option("--short", help="A form of about a minute; the exit code is the verdict.")]
