@@ -145,7 +145,7 @@ def write_page(found: Results, summary: dict, out: Path) -> None:
             str(event.step),
             event.decision,
             f"{event.deployed_return:.1f}",
-            f"{event.learning_return:.1f}",
+            f"{event.candidate_return:.1f}",
             f"{event.lower_bound:+.1f}",
         ]
         for event in found.training.gate_events
@@ -188,7 +188,7 @@ def write_page(found: Results, summary: dict, out: Path) -> None:
         Section(
             "Decisions of the gate",
             "A policy is deployed only if the lower confidence bound of its gain on fresh starts is above zero.",
-            columns=("step", "decision", "deployed", "learning", "bound of the gain"),
+            columns=("step", "decision", "deployed", "candidate", "bound of the gain"),
             rows=gate_rows,
         ),
         Section("Code and loop", _code_text(found, summary)),

@@ -1,0 +1,64 @@
+"""Learning on top of the exact law: DSAC-T and DDPG, behind a gate that never deploys a worse policy.
+
+| name | what it is |
+| --- | --- |
+| `train` | tunes a law on an environment, gives a `TrainingResult` |
+| `TrainingSettings`, `DsactSettings`, `DdpgSettings` | every number of a run |
+| `evaluate` | returns and violations of a policy on the nominal model |
+| `TrainingError` | why a run stopped itself |
+
+Importing this package is cheap; torch is loaded when a name is first used.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .ddpg import DdpgSettings
+    from .dsact import DsactSettings
+    from .errors import CheckpointError, RunLockedError, TrainingError
+    from .evaluation import Evaluation, evaluate
+    from .gate import GateEvent
+    from .settings import TrainingSettings
+    from .training import TrainingResult, train
+
+_HOME = {
+    "CheckpointError": "errors",
+    "DdpgSettings": "ddpg",
+    "DsactSettings": "dsact",
+    "Evaluation": "evaluation",
+    "GateEvent": "gate",
+    "RunLockedError": "errors",
+    "TrainingError": "errors",
+    "TrainingResult": "training",
+    "TrainingSettings": "settings",
+    "evaluate": "evaluation",
+    "train": "training",
+}
+
+__all__ = [
+    "CheckpointError",
+    "DdpgSettings",
+    "DsactSettings",
+    "Evaluation",
+    "GateEvent",
+    "RunLockedError",
+    "TrainingError",
+    "TrainingResult",
+    "TrainingSettings",
+    "evaluate",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

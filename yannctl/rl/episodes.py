@@ -1,0 +1,129 @@
+"""The environment as a stream of transitions that can be stopped anywhere and taken up again bit for bit.
+
+Each episode is reset with a seed of its own, derived from the run's seed and the episode's number. The running
+episode is therefore known by its number and the inputs sent so far: to resume, it is reset and they are sent again.
+"""
+
+from typing import NamedTuple
+
+import gymnasium
+import numpy as np
+
+from .errors import CheckpointError, TrainingError
+
+EPISODE_STREAM = 1  # first word of the seed sequence, apart from the gate's
+
+
+def stream_seed(seed: int, stream: int, index: int) -> int:
+    """Seed of the index-th draw of a stream, independent of all others.
+
+    Args:
+        seed: seed of the run.
+        stream: number of the stream.
+        index: number of the draw.
+
+    Returns:
+        A 32-bit seed.
+    """
+    return int(np.random.SeedSequence([seed, stream, index]).generate_state(1)[0])
+
+
+class Transition(NamedTuple):
+    """One step of the environment.
+
+    Args:
+        x: state before it (nx,).
+        u: input really applied (nu,).
+        reward: its reward.
+        x1: state after it (nx,).
+        terminated: the task ended in x1; nothing follows.
+        truncated: only the episode ended in x1, by its time limit; the value goes on.
+        violated: x1 is outside the state bounds, as the environment says.
+    """
+
+    x: np.ndarray
+    u: np.ndarray
+    reward: float
+    x1: np.ndarray
+    terminated: bool
+    truncated: bool
+    violated: bool
+
+
+class Episodes:
+    """Steps an environment through its episodes and counts.
+
+    Args:
+        env: the environment, as `train` describes it.
+        seed: seed of the run.
+    """
+
+    def __init__(self, env: gymnasium.Env, seed: int) -> None:
+        self.env, self.seed = env, seed
+        self.finished = 0
+        self.total = 0.0
+        self.last_return = float("nan")
+        self.inputs: list[np.ndarray] = []
+        self.x = self._reset()
+
+    def step(self, u: np.ndarray) -> Transition:
+        """Send an input; where the episode ends, the next one has begun when this returns.
+
+        Args:
+            u: input (nu,) [physical units].
+
+        Raises:
+            TrainingError: if the environment returns a state, reward or input that is not finite.
+        """
+        x1, reward, terminated, truncated, info = self.env.step(u)
+        x1, reward = np.asarray(x1, float), float(reward)
+        applied = np.asarray(info.get("u_applied", u), float)
+        self._check(bool(np.isfinite(reward)), f"reward {reward}")
+        self._check(bool(np.isfinite(x1).all()), f"state {x1}")
+        self._check(bool(np.isfinite(applied).all()), f"applied input {applied}")
+        violated = float(info.get("cost", 0.0)) > 0.0
+        transition = Transition(self.x, applied, reward, x1, bool(terminated), bool(truncated), violated)
+        self.inputs.append(np.array(u))
+        self.total += reward
+        self.x = x1
+        if terminated or truncated:
+            self.last_return, self.total = self.total, 0.0
+            self.finished += 1
+            self.inputs = []
+            self.x = self._reset()
+        return transition
+
+    def restore(self, finished: int, last_return: float, inputs: np.ndarray, x: np.ndarray) -> None:
+        """Go back to the middle of an episode.
+
+        Args:
+            finished: episodes finished before it.
+            last_return: return of the last finished one.
+            inputs: inputs sent in it so far (k, nu).
+            x: state it had reached (nx,), to check that the environment repeats itself.
+
+        Raises:
+            CheckpointError: if it does not.
+        """
+        self.finished, self.last_return, self.total, self.inputs = finished, last_return, 0.0, []
+        self.x = self._reset()
+        for u in inputs:
+            self.step(u)
+        if self.finished != finished or not np.array_equal(self.x, x):
+            raise CheckpointError(
+                f"replaying episode {finished} from its seed led to {self.x}, the checkpoint says {x}",
+                "resume needs an environment that repeats itself when reset with the same seed",
+            )
+
+    def _reset(self) -> np.ndarray:
+        x, _ = self.env.reset(seed=stream_seed(self.seed, EPISODE_STREAM, self.finished))
+        x = np.asarray(x, float)
+        self._check(bool(np.isfinite(x).all()), f"state {x} on reset")
+        return x
+
+    def _check(self, good: bool, what: str) -> None:
+        if not good:
+            raise TrainingError(
+                f"the environment returned {what} in step {len(self.inputs)} of episode {self.finished}",
+                "repair the environment; nothing was learned from this step",
+            )

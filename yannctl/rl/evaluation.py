@@ -1,0 +1,58 @@
+"""Run a policy on the nominal model from many starts at once."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import nn
+
+from yannctl.errors import ModelError
+from yannctl.plant import AbstractPlant
+
+BOUND_TOLERANCE = 1e-9  # of the range between the bounds: rounding on a bound is not a violation
+
+
+class Evaluation(NamedTuple):
+    """What the rollouts gave.
+
+    Args:
+        returns: undiscounted sum of rewards, a start each (n,).
+        violations: steps with a state outside its bounds (an angle free on the whole circle has
+            none), a start each (n,).
+    """
+
+    returns: Float[np.ndarray, " n"]
+    violations: Int[np.ndarray, " n"]
+
+
+def evaluate(policy: nn.Module, plant: AbstractPlant, starts: Float[np.ndarray, "n nx"], steps: int) -> Evaluation:
+    """Return of a policy without exploration, on the nominal model.
+
+    J_i = sum_{k < steps} reward(x_k, u_k) from x_0 = starts[i]; inputs are clipped to the plant's bounds.
+
+    Args:
+        policy: torch module, states (n, nx) -> inputs (n, nu) [physical units].
+        plant: the nominal model.
+        starts: initial states (n, nx) [physical units].
+        steps: length of each rollout.
+
+    Returns:
+        Returns and violations, a start each; NaN returns where the policy or the model left the finite numbers.
+    """
+
+    def act(x: np.ndarray) -> np.ndarray:
+        return policy(torch.from_numpy(x)).numpy()
+
+    try:
+        with torch.no_grad():
+            rollout = plant.rollout(act, starts, steps)
+    except ModelError:  # an input or a state that is not finite
+        return Evaluation(np.full(len(starts), np.nan), np.full(len(starts), steps))
+    x = rollout.x[:, 1:]
+    low, high = np.asarray(plant.x_min, float), np.asarray(plant.x_max, float)
+    tolerance = BOUND_TOLERANCE * np.where(np.isfinite(high - low), high - low, 1.0)
+    outside = (x < low - tolerance) | (x > high + tolerance)
+    circle = [j for j in plant.angles if high[j] - low[j] >= 2.0 * np.pi * (1.0 - BOUND_TOLERANCE)]
+    outside[..., circle] = False
+    return Evaluation(rollout.rewards.sum(-1), outside.any(-1).sum(-1))

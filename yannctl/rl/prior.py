@@ -1,0 +1,57 @@
+"""The exact critic as a base of the learned ones: right where its linear model is, very wrong far away."""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from yannctl.errors import ModelError
+from yannctl.plant import AbstractPlant
+from yannctl.yann.critic import ExactCritic, LqrCritic
+
+VALID_RESIDUAL = 0.01  # model residual, in half ranges of the state, at which the weight has fallen to 1/e
+
+
+class ExactPrior:
+    """Value w(x) critic(x, u) that the learned critics only correct, in scaled rewards.
+
+    w(x) = exp(-(r(x) / 0.01)^2), r = max_j |plant(x, law(x)) - lin(x, law(x))|_j / half range_j for "validity", where
+    the linear model is the critic's own and the plant's step comes from its nominal model; w = 1 for "everywhere".
+
+    Args:
+        critic: the exact critic (x, u) -> return [reward units].
+        plant: the nominal model.
+        law: the exact law.
+        kind: "validity" or "everywhere".
+    """
+
+    def __init__(self, critic: nn.Module, plant: AbstractPlant, law: nn.Module, kind: str) -> None:
+        self.critic, self.plant, self.law, self.kind = critic, plant, law, kind
+        if kind == "validity" and not isinstance(critic, ExactCritic | LqrCritic):
+            raise ModelError(
+                "critic",
+                f"got {type(critic).__name__}, whose linear model is unknown",
+                remedy="use encode_critic, or critic_base='everywhere'",
+            )
+        low, high = np.asarray(plant.u_min, float), np.asarray(plant.u_max, float)
+        self.middle, self.half = torch.from_numpy((high + low) / 2.0), torch.from_numpy((high - low) / 2.0)
+        self.scale = 1.0
+
+    def __call__(self, x: Tensor, a: Tensor, weight: Tensor) -> Tensor:
+        """Evaluate: (batch, nx), (batch, nu), (batch,) -> (batch,); 0 where the critic is -inf."""
+        value = self.critic(x.double(), self.middle + self.half * a.double())
+        value = torch.where(torch.isfinite(value) & (weight > 0), value, 0.0)
+        return (self.scale * weight * value).float()
+
+    def weight(self, x: Tensor) -> Tensor:
+        """Weight w(x) of the exact critic: (1, nx) -> (1,)."""
+        if self.kind == "everywhere":
+            return torch.ones(len(x))
+        assert isinstance(self.critic, ExactCritic | LqrCritic)
+        model, u = self.critic.law.model, self.law(x)
+        predicted = model.x_ref + model(x, u)[0]
+        gap = self.plant.step(x.numpy(), u.numpy()) - predicted.numpy()
+        half = (np.asarray(self.plant.x_max, float) - np.asarray(self.plant.x_min, float)) / 2.0
+        angles = list(self.plant.angles)
+        gap[..., angles] = (gap[..., angles] + np.pi) % (2.0 * np.pi) - np.pi
+        residual = (np.abs(gap) / np.where(np.isfinite(half), half, np.pi)).max(-1)
+        return torch.from_numpy(np.exp(-((residual / VALID_RESIDUAL) ** 2)))

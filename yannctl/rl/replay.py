@@ -1,0 +1,86 @@
+"""Replay memory: one preallocated table, a row a transition, so that many batches are one gather.
+
+A row holds x, phi(x), a, base(x), r, live, w(x), x1, phi(x1), base(x1), w(x1) in single precision: base is the exact
+law's action, w the weight of the exact critic; `live` is 0 only where x1 is terminal. A time limit ends the episode but
+not the task, so it leaves live = 1 and the value is bootstrapped. `a` is the input really applied, after clipping and
+after any safety filter.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Batch(NamedTuple):
+    """Transitions, one a row; actions and law in scaled units, rewards already scaled.
+
+    Args:
+        x: states (batch, nx).
+        phi: features of x (batch, n_features).
+        a: applied action (batch, nu).
+        base: the law's action at x (batch, nu).
+        reward: (batch,).
+        live: 0 where x1 is terminal, else 1 (batch,).
+        x1: next states (batch, nx).
+        phi1: features of x1.
+        base1: the law's action at x1.
+        weight: weight of the exact critic at x (batch,).
+        weight1: the same at x1.
+    """
+
+    x: Tensor
+    phi: Tensor
+    a: Tensor
+    base: Tensor
+    reward: Tensor
+    live: Tensor
+    x1: Tensor
+    phi1: Tensor
+    base1: Tensor
+    weight: Tensor
+    weight1: Tensor
+
+
+class Replay:
+    """Ring buffer of transitions.
+
+    Args:
+        capacity: number of transitions kept.
+        nx: number of states.
+        n_features: number of features.
+        nu: number of inputs.
+    """
+
+    def __init__(self, capacity: int, nx: int, n_features: int, nu: int) -> None:
+        self.widths = (nx, n_features, nu, nu, 1, 1, 1, nx, n_features, nu, 1)
+        self.table = torch.zeros(capacity, sum(self.widths))
+        self.added = 0
+
+    def __len__(self) -> int:
+        return min(self.added, len(self.table))
+
+    def add(self, *columns: Tensor) -> None:
+        """Append x, phi, a, base, reward, live, weight, x1, phi1, base1, weight1 of one step, each one-dimensional."""
+        torch.cat(columns, out=self.table[self.added % len(self.table)])
+        self.added += 1
+
+    def batches(self, n: int, size: int, reward_scale: float, generator: torch.Generator) -> Iterator[Batch]:
+        """Draw batches with replacement, in one gather.
+
+        Args:
+            n: number of batches.
+            size: transitions in each.
+            reward_scale: factor on the rewards.
+            generator: source of the draw.
+
+        Yields:
+            The batches.
+        """
+        index = torch.randint(len(self), (n * size,), generator=generator)
+        rows = self.table.index_select(0, index)
+        for part in rows.view(n, size, -1).unbind(0):
+            x, phi, a, base, reward, live, weight, x1, phi1, base1, weight1 = part.split(self.widths, -1)
+            scaled = reward[:, 0] * reward_scale
+            yield Batch(x, phi, a, base, scaled, live[:, 0], x1, phi1, base1, weight[:, 0], weight1[:, 0])

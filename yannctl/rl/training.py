@@ -1,0 +1,183 @@
+"""`train`: environment steps, gradient steps, and the gate that alone may change the deployed policy.
+
+The learner wanders: between start and success every variant passes through worse policies (measured, also at eight
+updates a step). So two policies are kept. The *learning* one explores and changes with every update. The *deployed*
+one starts as the exact law and changes only by the gate's paired test on the nominal model (`gate`). Claim monotone
+improvement for the deployed policy only.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from yannctl.errors import ModelError
+
+from .checkpoint import FILE_NAME, read_checkpoint, run_lock, write_checkpoint
+from .errors import CheckpointError, TrainingError
+from .gate import GateEvent
+from .logs import RunLog
+from .run import Run
+from .settings import TrainingSettings
+
+OnGate = Callable[[GateEvent, nn.Module, nn.Module], None]
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a run leaves.
+
+    Args:
+        deployed: the policy that passed the gate, or the law itself: torch module, x (..., nx) -> u (..., nu).
+        learning: the policy after the last update, whatever its quality.
+        history: a row a gate test, with the columns of progress.csv.
+        gate_events: every decision of the gate with its numbers.
+        seconds: wall time of this call.
+    """
+
+    deployed: nn.Module
+    learning: nn.Module
+    history: list[dict[str, Any]]
+    gate_events: list[GateEvent]
+    seconds: float
+
+
+def train(
+    actor: nn.Module | None,
+    critic: nn.Module | None,
+    env: gymnasium.Env,
+    algorithm: str = "dsact",
+    steps: int = 4000,
+    seed: int = 0,
+    run_dir: str | os.PathLike[str] | None = None,
+    settings: TrainingSettings | None = None,
+    progress: bool = False,
+    resume: str | os.PathLike[str] | None = None,
+    on_gate: OnGate | None = None,
+) -> TrainingResult:
+    """Tune an exact law on an environment; the deployed policy never changes without passing the gate.
+
+    u = sat(law(x) + authority (u_max - u_min) tanh f(x)), f trained by DSAC-T or DDPG, zero at the start. The gate
+    rolls both policies out on `env.unwrapped.plant`, the nominal model; it costs no step of the environment.
+
+    Args:
+        actor: the exact law as a torch module, x (..., nx) -> u (..., nu) [physical units]; None learns from scratch.
+        critic: the exact critic (x, u) -> return, used as `settings.critic_base` says; or None.
+        env: environment whose observation is the state x and whose action is the input u, both in physical units, and
+            whose `unwrapped.plant` is the nominal model. Of its `info`, "u_applied" is the input really applied
+            (default: the action) and "cost" is above zero where a state bound is violated (default: never).
+        algorithm: "dsact" or "ddpg".
+        steps: environment steps of the whole run, including those before a resume.
+        seed: seed of everything random; same seed, machine and threads give the same bits.
+        run_dir: folder for progress.csv, gate.jsonl, settings.json, TensorBoard events and the checkpoint; or None.
+        settings: all numbers of the run; None for the recipe.
+        progress: whether to show a progress bar (only on a terminal).
+        resume: folder of an earlier run to continue, bit for bit, up to `steps`; it becomes the `run_dir`.
+        on_gate: called after each test as `on_gate(event, learning, deployed)`, for plots and logs of the caller's
+            own; it may evaluate the policies but must not change them.
+
+    Returns:
+        The deployed and the learning policy, and the history.
+
+    Raises:
+        ModelError: for arguments that do not fit together.
+        TrainingError: if the environment returns NaN, or the learner diverges again and again; the last checkpoint
+            holds the deployed policy.
+        RunLockedError: if another run writes to the same folder.
+    """
+    settings = settings or TrainingSettings()
+    if algorithm not in ("dsact", "ddpg"):
+        raise ModelError("algorithm", f"got {algorithm!r}, expected 'dsact' or 'ddpg'")
+    if steps < 1:
+        raise ModelError("steps", f"got {steps}, expected at least 1")
+    folder = resume if resume is not None else run_dir
+    threads = torch.get_num_threads()
+    torch.set_num_threads(settings.threads)
+    try:
+        run = Run(actor, critic, env, algorithm, seed, settings)
+        if folder is None:
+            return _loop(run, steps, RunLog(None, {}, False), progress, on_gate)
+        with run_lock(Path(folder)):
+            return _recorded(run, steps, Path(folder), progress, resume is not None, on_gate)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _recorded(
+    run: Run, steps: int, folder: Path, progress: bool, resumed: bool, on_gate: OnGate | None
+) -> TrainingResult:
+    """Train with a run folder, from its checkpoint if the run is resumed."""
+    history: list[dict[str, Any]] = []
+    events: list[GateEvent] = []
+    if resumed:
+        tensors, state = read_checkpoint(folder)
+        run.restore(tensors, state)
+        history, events = state["history"], [GateEvent(**event) for event in state["events"]]
+    elif (folder / FILE_NAME).exists():
+        raise CheckpointError(f"{folder} already holds a run", "pass resume= to continue it, or another run_dir")
+    log = RunLog(folder, run.state()["identity"], run.settings.tensorboard, history, events)
+    return _loop(run, steps, log, progress, on_gate)
+
+
+def _loop(run: Run, steps: int, log: RunLog, progress: bool, on_gate: OnGate | None) -> TrainingResult:
+    """Step, test, log and save until `steps` are done."""
+    settings, started, updates = run.settings, time.perf_counter(), run.learner.updates
+    bar = tqdm(total=steps, initial=run.count.step, unit="step", disable=None if progress else True)
+    try:
+        while run.count.step < steps:
+            run.step()
+            bar.update()
+            if run.diverged():
+                log.event(run.rollback())
+            if run.count.step % settings.gate_every == 0 and run.learner.updates:
+                event = run.test()
+                log.event(event)
+                log.row(_row(run, event, time.perf_counter() - started, updates))
+                if on_gate is not None:
+                    on_gate(event, run.learning, run.deployed)
+                bar.set_postfix_str(f"deployed {log.history[-1]['deployed_return']:.1f}")
+            if settings.checkpoint_every and run.count.step % settings.checkpoint_every == 0:
+                _save(run, log)
+        run.export()
+        _save(run, log)
+    except TrainingError as error:
+        error.deployed = run.deployed
+        raise
+    finally:
+        bar.close()
+        log.close()
+    return TrainingResult(run.deployed, run.learning, log.history, log.events, time.perf_counter() - started)
+
+
+def _save(run: Run, log: RunLog) -> None:
+    if log.run_dir is not None:
+        past = {"history": log.history, "events": [event.record() for event in log.events]}
+        write_checkpoint(log.run_dir, run.tensors(), run.state() | past)
+
+
+def _row(run: Run, event: GateEvent, seconds: float, updates: int) -> dict[str, Any]:
+    """One row of progress.csv; the deployed return is the one after the decision."""
+    promoted = event.decision == "promoted"
+    return {
+        "step": event.step,
+        "updates": run.learner.updates,
+        "episodes": run.episodes.finished,
+        "behaviour_return": run.episodes.last_return,
+        "behaviour_violations": run.count.violations,
+        "learning_return": event.learning_return,
+        "candidate_return": event.candidate_return,
+        "deployed_return": event.candidate_return if promoted else event.deployed_return,
+        "promoted": int(promoted),
+        "gate_plant_steps": event.gate_plant_steps,
+        "gate_model_steps": event.gate_model_steps,
+        **run.learner.metrics(),
+        "seconds": round(seconds, 3),
+        "updates_per_second": round((run.learner.updates - updates) / max(seconds, 1e-9), 1),
+    }
