@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from yannctl.yann import encode_actor, extend, verify
+from yannctl.yann import Bounds, encode_actor, extend, verify
 from yannctl.yann.verification import verification_points
 
 
@@ -84,10 +84,8 @@ def test_a_foreign_module_and_an_untrained_extension_pass(laws):
     law = laws.saturation()
     assert verify(Clip(), law, 5000, 100).ok
 
-    class Box:
-        x_min, x_max, u_min, u_max, angles = law.theta_min, law.theta_max, -np.ones(1), np.ones(1), ()
-
-    assert verify(extend(encode_actor(law), Box()), law, 5000, 100).ok
+    box = Bounds(law.theta_min, law.theta_max, -np.ones(1), np.ones(1))
+    assert verify(extend(encode_actor(law), box), law, 5000, 100).ok
 
 
 def test_points_lie_on_corners_and_facets_and_inside(law):

@@ -11,7 +11,8 @@ from yannctl.pwa import plots
 
 from . import figures
 from .checks import LawCheck
-from .pendulum import HANGING, Gates, Model, Networks, Plan, Rivals, as_controller, mean_interval, trace_of
+from .pendulum import Model, Networks, Plan
+from .pendulum_learning import HANGING, Gates, Rivals, as_controller, mean_interval, trace_of
 from .report import Card, Picture, Section, write_report
 
 
@@ -139,7 +140,7 @@ def write_page(found: Results, summary: dict, out: Path) -> None:
             "skip" if found.c_check.skipped else "good",
         ),
     ]
-    rows = [[name, "yes" if ok else "skipped" if ok is None else "NO"] for name, ok in summary["verdicts"].items()]
+    rows = [[name, "yes" if ok else "not judged" if ok is None else "NO"] for name, ok in summary["verdicts"].items()]
     gate_rows = [
         [
             str(event.step),

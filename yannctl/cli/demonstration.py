@@ -50,8 +50,11 @@ def _demonstrate(plan, out: Path, output: Output) -> dict:
     """Run the stages in order; learning from scratch and the optimum are computed in a second process meanwhile."""
     import json
 
-    from . import demo_page, pendulum
+    import torch
 
+    from . import demo_page, pendulum, pendulum_learning
+
+    torch.set_num_threads(1)  # the other core learns from scratch meanwhile
     clock = pendulum.Clock(output.line)
     out.mkdir(parents=True, exist_ok=True)
     # A run folder is never overwritten; this one belongs to the demo before.
@@ -61,13 +64,15 @@ def _demonstrate(plan, out: Path, output: Output) -> dict:
         output.line(f"  {model.law.n_regions} critical regions")
     starts = model.plant.sample_starts(plan.starts, plan.seed + 1_000_003)
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        waiting = pool.submit(pendulum.make_rivals, plan, starts)
+        waiting = pool.submit(pendulum_learning.make_rivals, plan, starts)
         with clock.stage("law_check", "     compare the law with an online QP, audit its facets"):
             law_check, open_facets = pendulum.check_law(model, plan)
         with clock.stage("networks", "6    compile actor and critic, verify them"):
             networks = pendulum.make_networks(model, plan)
         with clock.stage("learning", f"7    fine-tune on the plant, {plan.steps} steps, behind the gate"):
-            training, gates = pendulum.tune(model, networks, plan, starts, out / "training", not output.as_json)
+            training, gates = pendulum_learning.tune(
+                model, networks, plan, starts, out / "training", not output.as_json
+            )
         with clock.stage("rivals", "     wait for DDPG from scratch and the optimum (second process)"):
             rivals = waiting.result()
     clock.seconds |= rivals.seconds
@@ -78,8 +83,8 @@ def _demonstrate(plan, out: Path, output: Output) -> dict:
     with clock.stage(
         "loop", f"9    closed loop on a simulated rig: lockstep, then {plan.loop_seconds:.0f} s in real time"
     ):
-        loop = pendulum.run_rig(model, training.deployed, plan, clock="lockstep")
-        paced = pendulum.run_rig(model, training.deployed, plan, clock="realtime")
+        loop = pendulum_learning.run_rig(model, training.deployed, plan, clock="lockstep")
+        paced = pendulum_learning.run_rig(model, training.deployed, plan, clock="realtime")
         paced.to_json(out / "loop_in_real_time.json", trajectory=True)
     results = demo_page.Results(
         plan, model, law_check, open_facets, networks, training, gates, rivals, starts, code, c_check, loop, paced

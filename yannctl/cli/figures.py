@@ -139,7 +139,7 @@ def learning_curve(
     axis.set_xlabel("steps on the plant")
     axis.set_ylabel("return over 200 steps")
     axis.set_title("Learning wanders; the deployed policy only moves up", loc="left", fontsize=11)
-    axis.legend(frameon=False, fontsize=9, loc="center right")
+    axis.legend(frameon=False, fontsize=9, loc="center right", bbox_to_anchor=(1.0, 0.64))
     return figure
 
 
