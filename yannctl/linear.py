@@ -105,7 +105,7 @@ def _check_function(function: Any) -> None:
         raise ModelError("plant", text, remedy="make a casadi.Function of these with one result")
     columns = [function.size2_in(i) for i in range(function.n_in())] + [function.size2_out(0)]
     if any(n != 1 for n in columns) or function.size1_out(0) != nx:
-        text = f"{name} gives {function.size_out(0)} for a state of {function.size_in(0)}, expected columns of one length"
+        text = f"{name} gives {function.size_out(0)} for {function.size_in(0)} states, expected columns of one length"
         raise ModelError("plant", text, remedy="return the next state (or its rate) as a column")
 
 
