@@ -83,7 +83,9 @@ def _linearised_function(
     if dt is None:
         raise ModelError("dt", "a CasADi function has no sample period", remedy="give dt=...")
     sizes = [function.size1_in(i) for i in range(function.n_in())]
-    x_op, u_op = (_operating_value(field, given, None, n) for field, given, n in zip("xu", point, sizes, strict=False))
+    owner = "a CasADi function"
+    x_op = _operating_value("x", point[0], None, sizes[0], owner)
+    u_op = _operating_value("u", point[1], None, sizes[1], owner)
     d_op = channel("d", point[2], sizes[2] if len(sizes) == 3 else 0)
     point = (x_op, u_op, d_op)[: len(sizes)]
     value, A, *gains = _jacobians(function, *point)
@@ -124,7 +126,9 @@ def _jacobians(function: Any, *point: np.ndarray) -> list[Any]:
     return [found[0].ravel(), *found[1:]]
 
 
-def _operating_value(field: str, given: ArrayLike | None, default: np.ndarray | None, n: int) -> np.ndarray:
+def _operating_value(
+    field: str, given: ArrayLike | None, default: np.ndarray | None, n: int, owner: str = "the plant"
+) -> np.ndarray:
     if given is None and default is None:
-        raise ModelError(field, "the plant declares no equilibrium", remedy=f"give {field}=...")
+        raise ModelError(field, f"{owner} declares no equilibrium", remedy=f"give {field}=...")
     return channel(field, default if given is None else given, n)
