@@ -17,7 +17,19 @@ from .linear_model import LinearModel
 
 
 def with_outputs(lin: LinearModel, C: Any, y_names: tuple[str, ...] = ()) -> LinearModel:
-    """See `LinearModel.with_outputs`."""
+    """See `LinearModel.with_outputs`.
+
+    Args:
+        lin: the model.
+        C: output matrix (ny, nx), or names of states.
+        y_names: name of each output.
+
+    Returns:
+        The model with these outputs.
+
+    Raises:
+        ModelError: an unknown state name or a wrong shape.
+    """
     states = (C,) if isinstance(C, str) else C
     if isinstance(states, (tuple, list)) and states and all(isinstance(name, str) for name in states):
         for i, name in enumerate(states):
@@ -29,19 +41,40 @@ def with_outputs(lin: LinearModel, C: Any, y_names: tuple[str, ...] = ()) -> Lin
 
 
 def with_output_disturbance(lin: LinearModel) -> LinearModel:
-    """See `LinearModel.with_output_disturbance`."""
+    """See `LinearModel.with_output_disturbance`.
+
+    Args:
+        lin: the model, with outputs.
+
+    Returns:
+        The model with ny more disturbances.
+    """
     _check_outputs(lin)
     names = tuple(f"p_{name}" for name in lin.y_names)
     return _with_disturbance(lin, np.zeros((lin.nx, lin.ny)), np.eye(lin.ny), names)
 
 
 def with_input_disturbance(lin: LinearModel) -> LinearModel:
-    """See `LinearModel.with_input_disturbance`."""
+    """See `LinearModel.with_input_disturbance`.
+
+    Args:
+        lin: the model.
+
+    Returns:
+        The model with nu more disturbances.
+    """
     return _with_disturbance(lin, lin.B, np.zeros((lin.ny, lin.nu)), tuple(f"p_{name}" for name in lin.u_names))
 
 
 def with_integrator(lin: LinearModel) -> LinearModel:
-    """See `LinearModel.with_integrator`; in the model's coordinates `q+ = q + dt (C x + C_d (d - d_op) - r)`."""
+    """See `LinearModel.with_integrator`; in full `q+ = q + dt (C x + C_d (d - d_op) - r)`.
+
+    Args:
+        lin: the model, with outputs.
+
+    Returns:
+        The model with ny more states and ny more disturbances.
+    """
     _check_outputs(lin)
     nx, ny, dt = lin.nx, lin.ny, lin.dt
     names = tuple(f"integral_{name}" for name in lin.y_names)
@@ -62,7 +95,17 @@ def with_integrator(lin: LinearModel) -> LinearModel:
 
 
 def with_disturbance_states(lin: LinearModel) -> LinearModel:
-    """See `LinearModel.with_disturbance_states`."""
+    """See `LinearModel.with_disturbance_states`.
+
+    Args:
+        lin: the model.
+
+    Returns:
+        The model with nx + nd states.
+
+    Raises:
+        ModelError: an output whose C_d d_op is not zero.
+    """
     nx, nd = lin.nx, lin.nd
     C = np.hstack([lin.C, lin.C_d])
     if np.any(lin.C_d @ lin.d_op):

@@ -30,7 +30,19 @@ def discretise(
 
 
 def channel(field: str, value: ArrayLike | None, n: int) -> np.ndarray:
-    """A finite read-only vector of n numbers, zero when missing."""
+    """Make a finite read-only vector of n numbers.
+
+    Args:
+        field: name for the error text.
+        value: the numbers, None for zeros.
+        n: how many.
+
+    Returns:
+        Vector (n,).
+
+    Raises:
+        ModelError: a wrong shape or an entry that is not finite.
+    """
     array = np.zeros(n) if value is None else numbers(field, value)
     if array.shape != (n,):
         raise ModelError(field, f"shape {array.shape}, expected {(n,)}")
@@ -38,7 +50,18 @@ def channel(field: str, value: ArrayLike | None, n: int) -> np.ndarray:
 
 
 def numbers(field: str, value: ArrayLike) -> np.ndarray:
-    """A fresh array of finite numbers."""
+    """Make a fresh array of finite numbers.
+
+    Args:
+        field: name for the error text.
+        value: the numbers.
+
+    Returns:
+        Array of the same shape.
+
+    Raises:
+        ModelError: an entry that is not finite.
+    """
     array = np.array(value, dtype=float)
     if not np.isfinite(array).all():
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
@@ -47,13 +70,32 @@ def numbers(field: str, value: ArrayLike) -> np.ndarray:
 
 
 def frozen(array: np.ndarray) -> np.ndarray:
-    """Make an array read-only."""
+    """Make an array read-only.
+
+    Args:
+        array: the array, changed in place.
+
+    Returns:
+        The same array.
+    """
     array.setflags(write=False)
     return array
 
 
 def table(field: str, value: ArrayLike | None, shape: tuple[int | None, int | None]) -> np.ndarray:
-    """A matrix of this shape, None where it is free; a missing one has length zero there, or holds zeros."""
+    """Make a finite read-only matrix.
+
+    Args:
+        field: name for the error text.
+        value: nested numbers; None for zeros, with length zero where the shape is free.
+        shape: rows and columns, None where free.
+
+    Returns:
+        Matrix of that shape.
+
+    Raises:
+        ModelError: a wrong shape or an entry that is not finite.
+    """
     array = np.zeros([n or 0 for n in shape]) if value is None else numbers(field, value)
     if array.ndim != 2 or any(n is not None and n != got for n, got in zip(shape, array.shape, strict=True)):
         expected = ", ".join("any" if n is None else str(n) for n in shape)
@@ -62,7 +104,19 @@ def table(field: str, value: ArrayLike | None, shape: tuple[int | None, int | No
 
 
 def labels(field: str, names: tuple[str, ...], n: int) -> tuple[str, ...]:
-    """N different names; empty gives the field's first letter and a number."""
+    """Check n different names.
+
+    Args:
+        field: name for the error text.
+        names: the names; empty gives the field's first letter and a number.
+        n: how many.
+
+    Returns:
+        The names.
+
+    Raises:
+        ModelError: a wrong number, or a name that repeats.
+    """
     found = tuple(names) or tuple(f"{field[0]}{i + 1}" for i in range(n))
     if len(found) != n or len(set(found)) != n:
         raise ModelError(field, f"got {found}, expected {n} different names")

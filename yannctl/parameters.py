@@ -132,8 +132,8 @@ def parameters_of(ocp: "Ocp") -> Parameters:
             raise ModelError(field, "there is no such parameter", remedy=remedy)
     if len(set(names)) != len(names):
         raise ModelError("lin", f"the parameters {names} need different names", remedy="rename a state or disturbance")
-    columns = [slice(*pair) for pair in pairwise(starts)]
-    return Parameters(tuple(names), *columns, np.concatenate([[], *low]), np.concatenate([[], *high]))
+    x, u_last, d, ref = (slice(*pair) for pair in pairwise(starts))
+    return Parameters(tuple(names), x, u_last, d, ref, np.concatenate([[], *low]), np.concatenate([[], *high]))
 
 
 def reference_of(ocp: "Ocp") -> Reference:
@@ -186,7 +186,7 @@ def rate_lqr(ocp: "Ocp") -> tuple[np.ndarray, np.ndarray]:
     pull = np.linalg.solve(both, S)
     A = np.block([[ocp.lin.A, ocp.lin.B @ pull], [np.zeros((nu, nx)), pull]])
     rest = S - S @ pull
-    Q = scipy.linalg.block_diag(ocp.Q, (rest + rest.T) / 2)
+    Q = np.asarray(scipy.linalg.block_diag(ocp.Q, (rest + rest.T) / 2))
     P, K = solve_riccati(A, np.vstack([ocp.lin.B, np.eye(nu)]), Q, both, ocp.gamma)
     return P, K - np.hstack([np.zeros((nu, nx)), pull])
 
@@ -220,7 +220,14 @@ def stacked(layout: Parameters, parts: dict[str, Any]) -> Float[np.ndarray, "...
 
 
 def check_supported(ocp: "Ocp") -> None:
-    """Refuse combinations without a meaning, naming the field and the remedy."""
+    """Refuse combinations without a meaning, naming the field and the remedy.
+
+    Args:
+        ocp: the problem.
+
+    Raises:
+        ModelError: output tracking without outputs, a terminal set without a fixed equilibrium.
+    """
     if ocp.track == "y" and not ocp.lin.ny:
         remedy = 'give lin.with_outputs(("a state\'s name",)), or C to LinearModel'
         raise ModelError("track", "the model has no outputs to track", remedy=remedy)

@@ -15,7 +15,17 @@ EQUILIBRIUM_TOLERANCE = 1e-7  # drift at the reference, relative to the size of 
 
 
 def maximal_terminal_set(ocp: "Ocp") -> Polyhedron:
-    """Compute the maximal output admissible set of u = u_ref − K (x − x_ref) within the bounds of `ocp`."""
+    """Compute the maximal output admissible set of u = u_ref − K (x − x_ref) within the bounds.
+
+    Args:
+        ocp: the problem.
+
+    Returns:
+        The set, in absolute states.
+
+    Raises:
+        ModelError: when it cannot be determined.
+    """
     states = Polyhedron.box(ocp.x_min - ocp.x_ref, ocp.x_max - ocp.x_ref)
     inputs = Polyhedron.box(ocp.u_min - ocp.u_ref, ocp.u_max - ocp.u_ref)
     admissible = states.intersect(Polyhedron(inputs.A @ -ocp.K, inputs.b))
@@ -28,7 +38,14 @@ def maximal_terminal_set(ocp: "Ocp") -> Polyhedron:
 
 
 def check_terminal_reference(ocp: "Ocp") -> None:
-    """The terminal set surrounds an equilibrium strictly inside the bounds."""
+    """Refuse a reference that no terminal set surrounds: it must be an equilibrium strictly inside the bounds.
+
+    Args:
+        ocp: the problem.
+
+    Raises:
+        ModelError: naming the reference or the discount.
+    """
     moved = np.abs(ocp.drift) > EQUILIBRIUM_TOLERANCE * np.maximum(1.0, np.abs(ocp.x_ref))
     if moved.any():
         i = int(np.argmax(moved))

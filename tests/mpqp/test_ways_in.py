@@ -1,6 +1,7 @@
 """Reference, rate, blocks, disturbances and offset-free models against an independent sparse formulation (CVXPY)."""
 
 from dataclasses import replace
+from functools import cache
 from itertools import accumulate
 
 import cvxpy as cp
@@ -86,6 +87,7 @@ def between(low, value, high) -> list:
     return [value[below] >= low[below]] * bool(below.size) + [value[above] <= high[above]] * bool(above.size)
 
 
+@cache
 def rate_cost_to_go(ocp):
     """Value iteration of the LQR with rate on (dx, du_last), without the substitution of the product."""
     nx, nu, g = ocp.nx, ocp.nu, ocp.gamma
@@ -123,7 +125,7 @@ CASES = {
 def test_value_and_first_input_equal_the_sparse_formulation(name):
     ocp = CASES[name]
     mpqp = condense(ocp)
-    theta = np.random.default_rng(1).uniform(mpqp.theta_min, mpqp.theta_max, size=(8, mpqp.n_theta))
+    theta = np.random.default_rng(1).uniform(mpqp.theta_min, mpqp.theta_max, size=(6, mpqp.n_theta))
     result = mpqp.solve_qp_batch(theta)
     feasible = 0
     for t, value, z in zip(theta, result.value, result.z, strict=True):
@@ -134,7 +136,7 @@ def test_value_and_first_input_equal_the_sparse_formulation(name):
         feasible += 1
         assert value == pytest.approx(expected, rel=1e-6, abs=1e-7)
         np.testing.assert_allclose(z[: ocp.nu], u0, atol=2e-5)
-    assert feasible >= 3
+    assert feasible >= 2
 
 
 def test_names_ends_and_order():

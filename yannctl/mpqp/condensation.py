@@ -221,7 +221,7 @@ def _squares(ocp: Ocp, prediction: Prediction) -> list[Square]:
     U = None if ref.U is None else -np.tile(ref.U, (N, 1))
     r, u_ref = prediction.offset - np.tile(ref.x, N), np.tile(ref.u, N)
     P = ocp.P if ocp.rate_terminal is None else np.zeros_like(ocp.P)
-    weights = scipy.linalg.block_diag(*(gamma**k * ocp.Q for k in range(1, N)), gamma**N * P)
+    weights = np.asarray(scipy.linalg.block_diag(*(gamma**k * ocp.Q for k in range(1, N)), gamma**N * P))
     first = np.eye(nx, layout.n) - X
     squares = [
         Square(weights, prediction.Gamma, Phi, r),
