@@ -1,5 +1,6 @@
 """Linearisation against finite differences and python-control; the model's border checks."""
 
+import casadi as ca
 import control
 import numpy as np
 import pytest
@@ -61,6 +62,70 @@ def test_singular_systems_are_sampled_exactly() -> None:
     np.testing.assert_allclose(A, [[1, 0.5], [0, 1]], atol=1e-15)
     np.testing.assert_allclose(B[:, 0], [0.125, 0.5], atol=1e-15)
     np.testing.assert_allclose(c, [0.25, 1.0], atol=1e-15)
+
+
+def pendulum_function(symbols: type, extra: bool = False) -> ca.Function:
+    """dx/dt of the pendulum written by hand, without or with a measured torque d."""
+    x, u, d = symbols.sym("x", 2), symbols.sym("u"), symbols.sym("d")
+    rate = ca.vertcat(x[1], 15.0 * ca.sin(x[0]) + 3.0 * (u + d))
+    return ca.Function("f", [x, u, d], [rate]) if extra else ca.Function("f", [x, u], [ca.substitute(rate, d, 0)])
+
+
+@pytest.mark.parametrize("symbols", [ca.SX, ca.MX])
+def test_a_casadi_function_gives_the_plants_model(symbols: type) -> None:
+    names = {"x_names": ("theta", "theta_dot"), "u_names": ("torque",)}
+    by_plant = linearise(Pendulum(), [0.4, 0.1], [0.2], method="zoh")
+    lin = linearise(pendulum_function(symbols), [0.4, 0.1], [0.2], method="zoh", dt=0.05, **names)
+    for name in ("A", "B", "c", "x_op", "u_op"):
+        np.testing.assert_allclose(getattr(lin, name), getattr(by_plant, name), atol=1e-13)
+    assert (lin.x_names, lin.u_names, lin.dt, lin.nd) == (by_plant.x_names, by_plant.u_names, 0.05, 0)
+    step = Pendulum().step_function(bounded=False)
+    np.testing.assert_allclose(
+        linearise(step, [0.4, 0.1], [0.2], dt=0.05).A, linearise(Pendulum(), [0.4, 0.1], [0.2]).A, atol=1e-15
+    )
+
+
+@pytest.mark.parametrize("method", ["step", "zoh"])
+def test_a_third_argument_is_a_disturbance(method: str) -> None:
+    function = pendulum_function(ca.MX, extra=True)
+    lin = linearise(function, [0.4, 0.1], [0.2], method=method, dt=0.05, d=[0.3], d_names=("push",))
+    np.testing.assert_allclose(lin.E, lin.B, atol=1e-15)
+    assert (lin.d_names, lin.d_op.tolist()) == (("push",), [0.3])
+    together = linearise(pendulum_function(ca.SX), [0.4, 0.1], [0.5], method=method, dt=0.05)
+    x, u, d = [0.5, -0.2], np.array([0.1]), np.array([0.7])
+    np.testing.assert_allclose(lin.step(x, u, d), together.step(x, u + d), atol=1e-14)
+
+
+X, U = ca.SX.sym("x", 2), ca.SX.sym("u")
+BAD_FUNCTIONS = [
+    (pendulum_function(ca.SX), {}, "dt: a CasADi function"),
+    (pendulum_function(ca.SX), {"dt": 0.0}, "dt: is 0.0"),
+    (pendulum_function(ca.SX), {"dt": 0.1, "x": None}, "x: a CasADi function declares no equilibrium; give x="),
+    (pendulum_function(ca.SX), {"dt": 0.1, "x": [0.0]}, "x: shape"),
+    (pendulum_function(ca.SX), {"dt": 0.1, "d": [1.0]}, "d: shape"),
+    (ca.Function("f", [X], [X]), {"dt": 0.1}, "plant: f has 1 arguments"),
+    (ca.Function("f", [X, U], [U]), {"dt": 0.1}, "plant: f gives"),
+    (lambda x, u: x, {"dt": 0.1}, "plant: is a function, expected a plant or a casadi"),
+    (Pendulum(), {"dt": 0.1}, "dt: belongs to a CasADi function"),
+]
+
+
+@pytest.mark.parametrize(("function", "options", "text"), BAD_FUNCTIONS)
+def test_unusable_functions_are_named(function: object, options: dict, text: str) -> None:
+    with pytest.raises(ModelError, match=text):
+        linearise(function, **({"x": [0.0, 0.0], "u": [0.0]} | options))
+
+
+def test_outputs_and_names_of_a_state_space_come_along() -> None:
+    options = {"states": ["angle", "speed"], "inputs": ["volt"], "outputs": ["encoder"]}
+    system = control.ss([[0.0, 1.0], [15.0, 0.0]], [[0.0], [3.0]], [[2.0, 0.0]], [[0.0]], **options)
+    for lin in (LinearModel.from_control(system, dt=0.05), LinearModel.from_control(control.c2d(system, 0.05))):
+        np.testing.assert_array_equal(lin.C, [[2.0, 0.0]])
+        np.testing.assert_allclose(lin.A, control.c2d(system, 0.05).A, atol=1e-14)
+    lin = LinearModel.from_control(system, dt=0.05)
+    assert (lin.x_names, lin.u_names, lin.y_names) == (("angle", "speed"), ("volt",), ("encoder",))
+    direct = control.ss([[0.5]], [[1.0]], [[1.0]], [[1.0]], 0.1)
+    assert LinearModel.from_control(direct).ny == 0
 
 
 def test_upright_step_model_and_names() -> None:

@@ -189,6 +189,18 @@ def test_replace_and_immutability():
         ocp.Q[0, 0] = 5.0
 
 
+def test_an_end_that_nobody_gave_follows_the_bounds():
+    moved = dataclasses.replace(dataclasses.replace(make(), N=5), x_min=[-1, -4])
+    np.testing.assert_array_equal(moved.theta_min, [-1, -4])
+    np.testing.assert_array_equal(moved.theta_max, [2, 8])
+    given = dataclasses.replace(make(theta_min=[-2, -8]), x_min=[-1, -4])
+    np.testing.assert_array_equal(given.theta_min, [-2, -8])
+    # What is computed from a followed end is a number of its own.
+    shifted = make().theta_min - 0.5
+    assert type(shifted) is np.ndarray
+    np.testing.assert_array_equal(dataclasses.replace(make(), theta_min=shifted, x_min=[-1, -1]).theta_min, shifted)
+
+
 def test_costs_and_penalty_by_hand():
     lin = LinearModel(A=A, B=B, x_op=[1.0, 2.0], u_op=[0.5])
     ocp = make(lin=lin, x_max=[2, INF], theta_max=[2, 8], soft_quadratic=4.0)

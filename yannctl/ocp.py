@@ -6,6 +6,9 @@
 
 dx, du are deviations from the reference (x_ref, u_ref), by default the operating point; there is no factor 1/2. With
 `soft="l1l2"` the bound of state i at step k may be exceeded by e_{k,i} >= 0 at the price γ^k (ρ e + s e²).
+
+Besides x_0 the law may depend on the last input (`R_rate`, `du_min`, `du_max`), on measured disturbances (`lin.E`) and
+on a reference (`track`); `parameters.py` has their order in θ and their formulas, `theta` puts one together.
 """
 
 from dataclasses import dataclass, field
@@ -14,18 +17,20 @@ from typing import Any
 
 import numpy as np
 
-from yannctl.errors import EmptySetError, ModelError
-from yannctl.geometry.invariance import maximal_admissible_set
+from yannctl.errors import ModelError
 from yannctl.geometry.polyhedron import Polyhedron
-from yannctl.geometry.validation import as_array, check_definite, check_order, symmetric, vector
+from yannctl.geometry.validation import check_definite, check_order, symmetric, vector
 from yannctl.solvers.riccati import solve_riccati
 from yannctl.types import ArrayLike, Float
 
 from .linear import LinearModel
+from .ocp_checks import check_choice, check_input_reference, discount, horizon, move_blocks, positive, rate_bounds
+from .parameters import Following, Parameters, Reference, parameters_of, rate_lqr, reference_of, stacked
+from .terminal import check_terminal_reference, maximal_terminal_set
 
 SOFT = (None, "l1l2")
 TERMINAL = (None, "lqr", "set")
-EQUILIBRIUM_TOLERANCE = 1e-7  # drift at the reference, relative to the size of the state, that still counts as none
+TRACK = (None, "x", "y")
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,10 +57,22 @@ class Ocp:
         soft_quadratic: s > 0 of the slack penalty, default the largest eigenvalue of Q, so that a violation costs
             at least what the same deviation costs. [cost/state²]
         soft_weight: ρ > 0 of the slack penalty; None lets `condense` compute the smallest exact one. [cost/state]
+        R_rate: weight (nu, nu) of the input's rate, `γ^k Δu_k'R_rate Δu_k` with `Δu_k = u_k − u_{k−1}`; the last
+            applied input u_{−1} becomes a parameter. [cost/input²]
+        du_min: lower bound of Δu_k (nu,), at most 0, scalar, or None for −inf; u_{−1} becomes a parameter. [input]
+        du_max: upper bound of Δu_k, at least 0, likewise. [input]
+        blocks: lengths of the blocks of steps over which the input is held, adding up to N; None for no blocks.
+        track: None for a fixed reference; "x": the state reference becomes a parameter (u_ref stays); "y": the
+            reference of the model's outputs does, and the cost deviates from the steady state that holds it.
+        ref_min: lower end of the tracked reference, default x_min for track="x". [state or output]
+        ref_max: upper end, likewise. [state or output]
+        d_min: lower end (nd,) of the model's disturbances, parameters held constant over the horizon. [disturbance]
+        d_max: upper end. [disturbance]
 
     Attributes:
         P: terminal weight (nx, nx), zero for terminal=None. [cost/state²]
         K: gain of the discounted LQR (nu, nx), u = u_ref − K (x − x_ref). [input/state]
+        parameters: the layout of θ: names, columns and ends.
 
     Raises:
         ModelError: for any unusable argument, naming it and the index.
@@ -80,31 +97,44 @@ class Ocp:
     theta_max: Float[np.ndarray, " nx"] | Any = None
     soft_quadratic: float | Any = None
     soft_weight: float | Any = None
+    R_rate: Float[np.ndarray, "nu nu"] | Any = None
+    du_min: Float[np.ndarray, " nu"] | Any = None
+    du_max: Float[np.ndarray, " nu"] | Any = None
+    blocks: tuple[int, ...] | Any = None
+    track: str | Any = None
+    ref_min: Float[np.ndarray, " nr"] | Any = None
+    ref_max: Float[np.ndarray, " nr"] | Any = None
+    d_min: Float[np.ndarray, " nd"] | Any = None
+    d_max: Float[np.ndarray, " nd"] | Any = None
     P: Float[np.ndarray, "nx nx"] = field(init=False, repr=False)
     K: Float[np.ndarray, "nu nx"] = field(init=False, repr=False)
+    parameters: Parameters = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.lin, LinearModel):
             remedy = "give LinearModel(A, B) or linearise(plant)"
             raise ModelError("lin", f"expected a LinearModel, got {type(self.lin).__name__}", remedy=remedy)
-        self._set(N=_horizon(self.N), gamma=_discount(self.gamma))
-        for name, allowed in (("soft", SOFT), ("terminal", TERMINAL)):
-            _check_choice(name, getattr(self, name), allowed)
+        self._set(N=horizon(self.N), gamma=discount(self.gamma))
+        for name, allowed in (("soft", SOFT), ("terminal", TERMINAL), ("track", TRACK)):
+            check_choice(name, getattr(self, name), allowed)
         Q, R = symmetric("Q", self.Q, self.nx), symmetric("R", self.R, self.nu)
         check_definite("Q", Q)
         check_definite("R", R, strictly=True)
         self._set(Q=Q, R=R)
         self._set_bounds()
         self._set_reference()
+        self._set_moves()
         P, K = solve_riccati(self.lin.A, self.lin.B, Q, R, self.gamma)
         fallback = next((float(w) for w in (np.linalg.eigvalsh(M)[-1] for M in (Q, P)) if w > 0), 1.0)
         self._set(P=np.zeros_like(P) if self.terminal is None else P, K=K)
         quadratic = fallback if self.soft_quadratic is None else self.soft_quadratic
-        self._set(soft_quadratic=_positive("soft_quadratic", quadratic))
+        self._set(soft_quadratic=positive("soft_quadratic", quadratic))
         if self.soft_weight is not None:
-            self._set(soft_weight=_positive("soft_weight", self.soft_weight))
+            self._set(soft_weight=positive("soft_weight", self.soft_weight))
+        self._set(parameters=parameters_of(self))
+        _ = self.reference  # refuses outputs that no steady state holds
         if self.terminal == "set":
-            self._check_terminal_reference()
+            check_terminal_reference(self)
 
     @property
     def nx(self) -> int:
@@ -115,6 +145,16 @@ class Ocp:
     def nu(self) -> int:
         """Number of inputs."""
         return self.lin.B.shape[1]
+
+    @property
+    def counts_rate(self) -> bool:
+        """Whether the input's rate has a weight or a bound, so that u_{−1} is a parameter."""
+        return not (self.R_rate is None and self.du_min is None)
+
+    @property
+    def plain(self) -> bool:
+        """Whether θ = x_0 and each step has its own input: what the exact critic's recursion in N needs."""
+        return self.parameters.n == self.nx and self.blocks is None
 
     @property
     def drift(self) -> Float[np.ndarray, " nx"]:
@@ -132,31 +172,49 @@ class Ocp:
 
         Discounting changes K but not the dynamics, so the set is that of the undiscounted closed loop A − B K.
         """
-        if self.terminal != "set":
-            return None
-        states = Polyhedron.box(self.x_min - self.x_ref, self.x_max - self.x_ref)
-        inputs = Polyhedron.box(self.u_min - self.u_ref, self.u_max - self.u_ref)
-        admissible = states.intersect(Polyhedron(inputs.A @ -self.K, inputs.b))
-        closed_loop = self.lin.A - self.lin.B @ self.K
-        try:
-            found = maximal_admissible_set(closed_loop, admissible)
-        except ModelError as cause:
-            raise ModelError("terminal", f"no terminal set: {cause}", remedy='use terminal="lqr"') from cause
-        return Polyhedron(found.A, found.b + found.A @ self.x_ref)
+        return maximal_terminal_set(self) if self.terminal == "set" else None
 
-    def successor(self, x: ArrayLike, u: ArrayLike) -> Float[np.ndarray, "... nx"]:
-        """Predict one step: `x⁺ = x_op + A (x − x_op) + B (u − u_op) + c`.
+    @cached_property
+    def reference(self) -> Reference:
+        """The reference of the cost as an affine function of θ: `x_s(θ) = X θ + x`, `u_s(θ) = U θ + u`."""
+        return reference_of(self)
+
+    @cached_property
+    def rate_terminal(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Weight on (dx_N, du_{N−1}) and gain of the LQR whose cost has the rate term; None unless it ends the cost."""
+        return rate_lqr(self) if self.R_rate is not None and self.terminal is not None else None
+
+    def theta(
+        self, x: ArrayLike, u_last: ArrayLike | None = None, d: ArrayLike | None = None, ref: ArrayLike | None = None
+    ) -> Float[np.ndarray, "... ntheta"]:
+        """Put a parameter θ = (x_0, u_{−1}, d, r) together, leading dimensions broadcast.
+
+        Args:
+            x: first states (..., nx). [state]
+            u_last: last applied inputs (..., nu), if their rate counts. [input]
+            d: disturbances (..., nd), if the model has them. [disturbance]
+            ref: references (..., nx) or (..., ny), if tracked. [state or output]
+
+        Returns:
+            Parameters (..., ntheta), in the order of `parameters.names`.
+
+        Raises:
+            ModelError: a part that is missing, that is not a parameter, or of the wrong length.
+        """
+        return stacked(self.parameters, {"x": x, "u_last": u_last, "d": d, "ref": ref})
+
+    def successor(self, x: ArrayLike, u: ArrayLike, d: ArrayLike | None = None) -> Float[np.ndarray, "... nx"]:
+        """Predict one step: `x⁺ = x_op + A (x − x_op) + B (u − u_op) + E (d − d_op) + c`.
 
         Args:
             x: states (..., nx). [state]
             u: inputs (..., nu). [input]
+            d: disturbances (..., nd), None for d_op. [disturbance]
 
         Returns:
             Next states (..., nx). [state]
         """
-        dx = np.asarray(x, dtype=float) - self.lin.x_op
-        du = np.asarray(u, dtype=float) - self.lin.u_op
-        return self.lin.x_op + dx @ self.lin.A.T + du @ self.lin.B.T + self.lin.c
+        return self.lin.step(x, u, d)
 
     def stage_cost(self, x: ArrayLike, u: ArrayLike) -> Float[np.ndarray, "..."]:
         """Evaluate `l(x, u) = dx'Q dx + du'R du`.
@@ -209,9 +267,10 @@ class Ocp:
             high = vector(f"{name}_max", infinity if high is None else high, n, infinite=True)
             check_order(f"{name}_min", low, high, f"{name}_max")
             self._set(**{f"{name}_min": low, f"{name}_max": high})
-        # A missing Θ may stay infinite here, `condense` can be given one; an explicit Θ must be finite.
+        # A missing Θ follows the bounds, through `dataclasses.replace` too, and may stay infinite: `condense` can be
+        # given one. An explicit Θ must be finite.
         low, high = (
-            bound if given is None or np.array_equal(given, bound) else vector(name, given, self.nx)
+            Following.of(bound) if given is None or isinstance(given, Following) else vector(name, given, self.nx)
             for name, given, bound in (
                 ("theta_min", self.theta_min, self.x_min),
                 ("theta_max", self.theta_max, self.x_max),
@@ -223,69 +282,19 @@ class Ocp:
     def _set_reference(self) -> None:
         x_ref = vector("x_ref", self.lin.x_op if self.x_ref is None else self.x_ref, self.nx)
         u_ref = vector("u_ref", self.lin.u_op if self.u_ref is None else self.u_ref, self.nu)
-        outside = (u_ref < self.u_min) | (u_ref > self.u_max)
-        if outside.any():
-            i = int(np.argmax(outside))
-            text = f"{u_ref[i]:.6g} is outside the input bounds [{self.u_min[i]:.6g}, {self.u_max[i]:.6g}]"
-            raise ModelError("u_ref", text, index=i, remedy="move it inside, or widen the bounds")
+        check_input_reference(u_ref, self.u_min, self.u_max)
         self._set(x_ref=x_ref, u_ref=u_ref)
 
-    def _check_terminal_reference(self) -> None:
-        """The terminal set surrounds an equilibrium strictly inside the bounds."""
-        moved = np.abs(self.drift) > EQUILIBRIUM_TOLERANCE * np.maximum(1.0, np.abs(self.x_ref))
-        if moved.any():
-            i = int(np.argmax(moved))
-            text = f'terminal="set" needs an equilibrium, but the reference drifts by {self.drift[i]:.3g} a step'
-            raise ModelError("x_ref", text, index=i, remedy='give (x_ref, u_ref) with x⁺ = x_ref, or terminal="lqr"')
-        for name, ref, low, high in (
-            ("x_ref", self.x_ref, self.x_min, self.x_max),
-            ("u_ref", self.u_ref, self.u_min, self.u_max),
-        ):
-            inside = (low < ref) & (ref < high)
-            if not inside.all():
-                i = int(np.argmin(inside))
-                text = f"{ref[i]:.6g} is not strictly inside [{low[i]:.6g}, {high[i]:.6g}], the terminal set is empty"
-                raise EmptySetError(name, text, index=i, remedy='move the reference, or use terminal="lqr"')
-        radius = float(np.abs(np.linalg.eigvals(self.lin.A - self.lin.B @ self.K)).max())
-        if radius >= 1.0:
-            text = f"the discounted LQR leaves the spectral radius at {radius:.6g}, so there is no invariant set"
-            raise ModelError("gamma", text, remedy='take gamma closer to 1, or terminal="lqr"')
+    def _set_moves(self) -> None:
+        if self.R_rate is not None:
+            R_rate = symmetric("R_rate", self.R_rate, self.nu)
+            check_definite("R_rate", R_rate)
+            self._set(R_rate=R_rate)
+        if self.du_min is not None or self.du_max is not None:
+            low, high = rate_bounds(self.du_min, self.du_max, self.nu)
+            self._set(du_min=low, du_max=high)
+        self._set(blocks=move_blocks(self.blocks, self.N))
 
 
 def _quadratic(d: np.ndarray, M: np.ndarray) -> np.ndarray:
     return np.asarray(((d @ M) * d).sum(axis=-1))
-
-
-def _horizon(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise ModelError("N", f"expected an integer, got {value!r}", remedy="give a horizon of at least 1")
-    if value < 1:
-        raise ModelError("N", f"expected at least 1, got {value}", remedy="give a horizon of at least 1")
-    return int(value)
-
-
-def _discount(value: Any) -> float:
-    number = _number("gamma", value)
-    if not 0.0 < number <= 1.0:
-        raise ModelError("gamma", f"expected 0 < gamma <= 1, got {number:g}", remedy="use 1.0 for no discount")
-    return number
-
-
-def _positive(name: str, value: Any) -> float:
-    number = _number(name, value)
-    if not number > 0.0:
-        raise ModelError(name, f"expected a positive number, got {number:g}", remedy="give None for the default")
-    return number
-
-
-def _number(name: str, value: Any) -> float:
-    array = as_array(name, value)
-    if array.size != 1:
-        raise ModelError(name, f"expected one number, got shape {array.shape}", remedy="give a float")
-    return float(array.reshape(()))
-
-
-def _check_choice(name: str, value: Any, allowed: tuple) -> None:
-    if not any(value is choice or (isinstance(value, str) and value == choice) for choice in allowed):
-        texts = ", ".join(repr(choice) for choice in allowed)
-        raise ModelError(name, f"expected one of {texts}, got {value!r}", remedy="choose one of these")

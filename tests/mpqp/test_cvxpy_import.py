@@ -11,7 +11,7 @@ B = np.array([[0.0], [0.2]])
 
 
 def solved(problem) -> float:
-    value = problem.solve(solver="CLARABEL", tol_gap_abs=1e-11, tol_gap_rel=1e-11, tol_feas=1e-11)
+    value = problem.solve(solver="CLARABEL", ignore_dpp=True, tol_gap_abs=1e-11, tol_gap_rel=1e-11, tol_feas=1e-11)
     return value if isinstance(problem.objective, cp.Minimize) else -value
 
 

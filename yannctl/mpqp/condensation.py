@@ -1,12 +1,19 @@
 """Condense an optimal control problem: eliminate the predicted states, keep the inputs (and slacks).
 
-With x_k = Φ_k θ + Γ_k z + o_k the cost of `Ocp` becomes, for Q̄ = diag(γ Q, …, γ^{N−1} Q, γ^N P), R̄ = diag(γ^k R)
-and r = o − x_ref,
+The stacked inputs are `T z` (T repeats the moves of a block), the stacked states `x = Γ z + Φ θ + offset`, and the
+reference is affine in θ. So each part of the cost of `Ocp` is a weighted square of an affine expression,
 
-    H = 2 (Γ'Q̄Γ + R̄),  F = 2 Γ'Q̄Φ,  f = 2 (Γ'Q̄ r − R̄ u_ref),
-    Y = 2 (Q + Φ'Q̄Φ),  y = 2 (Φ'Q̄ r − Q x_ref),  y0 = r'Q̄ r + u_ref'R̄ u_ref + x_ref'Q x_ref,
+    Σ_j |M_j z + L_j θ + o_j|²_{W_j},    H = 2 Σ M'W M,  F = 2 Σ M'W L,  f = 2 Σ M'W o,
+                                         Y = 2 Σ L'W L,  y = 2 Σ L'W o,  y0 = Σ o'W o,
 
-doubled because `MpQp` halves its quadratic part: its value is the cost itself.
+doubled because `MpQp` halves its quadratic part: its value is the cost itself. The parts are
+
+    W = diag(γ Q, …, γ^{N−1} Q, γ^N P)   x_1 − x_s(θ), …, x_N − x_s(θ)
+    W = diag(γ^k R)                      u_k − u_s(θ)
+    W = Q                                x_0 − x_s(θ)
+    W = diag(γ^k R_rate)                 u_k − u_{k−1}, with u_{−1} in θ
+
+where the LQR with rate replaces the last Q-block: W = γ^N P_rate on (x_N − x_s, u_{N−1} − u_s).
 """
 
 from dataclasses import dataclass, replace
@@ -20,48 +27,50 @@ from yannctl.ocp import Ocp
 from yannctl.types import ArrayLike, Float, Int
 
 from .problem import MpQp
+from .quadratic import Square, cost_of_squares
 from .soft_penalty import exact_soft_weight
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """Predicted states x_1 … x_N, stacked, as an affine function of the first state and the inputs.
+    """Predicted states x_1 … x_N, stacked, as an affine function of the parameter and the moves.
 
     Attributes:
-        Phi: effect of x_0, (N nx, nx).
-        Gamma: effect of u_0 … u_{N−1}, (N nx, N nu), block lower triangular.
+        Phi: effect of θ, (N nx, ntheta); its first nx columns are those of x_0.
+        Gamma: effect of the moves z, (N nx, nz): u_0 … u_{N−1}, or one input a block.
         offset: the rest, (N nx,). [state]
     """
 
-    Phi: Float[np.ndarray, "n nx"]
+    Phi: Float[np.ndarray, "n ntheta"]
     Gamma: Float[np.ndarray, "n nz"]
     offset: Float[np.ndarray, " n"]
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows `A u <= b + B θ` over the stacked inputs, and which of them a slack may relax.
+    """Rows `A z <= b + B θ` over the moves, and which of them a slack may relax.
 
     Attributes:
-        A: (m, N nu).
+        A: (m, nz).
         b: (m,).
-        B: (m, nx).
+        B: (m, ntheta).
         slack: index of the slack of each row, −1 for hard rows, (m,).
     """
 
     A: Float[np.ndarray, "m nz"]
     b: Float[np.ndarray, " m"]
-    B: Float[np.ndarray, "m nx"]
+    B: Float[np.ndarray, "m ntheta"]
     slack: Int[np.ndarray, " m"]
 
 
 def condense(ocp: Ocp, theta_min: ArrayLike | None = None, theta_max: ArrayLike | None = None) -> MpQp:
-    """Turn the optimal control problem into a multi-parametric QP in θ = x_0, absolute.
+    """Turn the optimal control problem into a multi-parametric QP in θ = (x_0, u_{−1}, d, reference), absolute.
 
-    z holds u_0 … u_{N−1} (absolute, so the law is z[:nu]), then, with soft bounds, the slacks e_{k,i} in state units,
-    step by step. Rows: input bounds, state bounds at k = 1 … N, terminal set, e >= 0; upper bounds before lower ones.
-    Rows that no decision enters become rows of Θ. A soft problem without `soft_weight` is first solved hard and
-    explicitly, to compute the smallest exact weight.
+    θ is x_0 alone unless the problem has more (`ocp.parameters`); `theta_names` tells the order. z holds the moves
+    u_0 … u_{N−1}, or one input a block (absolute, so the law is z[:nu]), then, with soft bounds, the slacks e_{k,i} in
+    state units, step by step. Rows: input bounds, state bounds at k = 1 … N, terminal set, rate bounds, e >= 0; upper
+    bounds before lower ones. Rows that no decision enters become rows of Θ. A soft problem without `soft_weight` is
+    first solved hard and explicitly, to compute the smallest exact weight.
 
     Args:
         ocp: the problem.
@@ -78,7 +87,7 @@ def condense(ocp: Ocp, theta_min: ArrayLike | None = None, theta_max: ArrayLike 
     high = _finite_end("theta_max", ocp.theta_max if theta_max is None else theta_max, ocp)
     prediction = predict(ocp)
     rows = constraint_rows(ocp, prediction)
-    hard = _hard_program(ocp, prediction, rows, low, high)
+    hard = _hard_program(ocp, prediction, rows, (low, high))
     if ocp.soft is None or not ocp.bounded_states.size:
         return _without_empty_rows(hard)
     rho = ocp.soft_weight
@@ -89,7 +98,7 @@ def condense(ocp: Ocp, theta_min: ArrayLike | None = None, theta_max: ArrayLike 
 
 
 def predict(ocp: Ocp) -> Prediction:
-    """Stack the predictions `x_k = A^k θ + sum_j A^{k−1−j} B u_j + o_k`, k = 1 … N.
+    """Stack the predictions `x_k = A^k x_0 + sum_j A^{k−1−j} (B u_j + E d) + o_k`, k = 1 … N.
 
     Args:
         ocp: the problem.
@@ -105,34 +114,67 @@ def predict(ocp: Ocp) -> Prediction:
     responses = powers[:N] @ B
     age = np.arange(N)[:, None] - np.arange(N)
     blocks = np.where((age >= 0)[:, :, None, None], responses[np.maximum(age, 0)], 0.0)
-    constant = ocp.successor(np.zeros(nx), np.zeros(nu))
+    Gamma = blocks.transpose(0, 2, 1, 3).reshape(N * nx, N * nu)
+    constant = ocp.successor(np.zeros(nx), np.zeros(nu), np.zeros(ocp.lin.nd) if ocp.lin.nd else None)
     offset = np.cumsum(powers[:N] @ constant, axis=0)
-    return Prediction(
-        powers[1:].reshape(N * nx, nx), blocks.transpose(0, 2, 1, 3).reshape(N * nx, N * nu), offset.reshape(N * nx)
-    )
+    Phi = np.zeros((N * nx, ocp.parameters.n))
+    Phi[:, ocp.parameters.x] = powers[1:].reshape(N * nx, nx)
+    if ocp.lin.nd:
+        Phi[:, ocp.parameters.d] = np.cumsum(powers[:N] @ ocp.lin.E, axis=0).reshape(N * nx, ocp.lin.nd)
+    return Prediction(Phi, Gamma if ocp.blocks is None else Gamma @ moves(ocp), offset.reshape(N * nx))
+
+
+def moves(ocp: Ocp) -> Float[np.ndarray, "n nz"]:
+    """The matrix T of `(u_0, …, u_{N−1}) = T z`, which repeats each input over its block; the identity without blocks.
+
+    Args:
+        ocp: the problem.
+
+    Returns:
+        T (N nu, number of blocks times nu).
+    """
+    lengths = ocp.blocks or (1,) * ocp.N
+    return np.kron(np.repeat(np.eye(len(lengths)), lengths, axis=0), np.eye(ocp.nu))
+
+
+def rates(ocp: Ocp) -> tuple[Float[np.ndarray, "nz nz"], Float[np.ndarray, "nz ntheta"]]:
+    """The matrices of `Δu = D z + D_θ θ`, one rate at the start of each block: within a block it is zero.
+
+    Args:
+        ocp: a problem that counts the rate.
+
+    Returns:
+        D (nz, nz) and D_θ (nz, ntheta), −1 at u_{−1}.
+    """
+    n = len(ocp.blocks or (1,) * ocp.N)
+    first = np.zeros((n * ocp.nu, ocp.parameters.n))
+    first[: ocp.nu, ocp.parameters.u_last] = -np.eye(ocp.nu)
+    return np.kron(np.eye(n) - np.eye(n, k=-1), np.eye(ocp.nu)), first
 
 
 def constraint_rows(ocp: Ocp, prediction: Prediction) -> Rows:
-    """Write the bounds and the terminal set as rows over the stacked inputs.
+    """Write the bounds and the terminal set as rows over the moves.
 
     Args:
         ocp: the problem.
         prediction: its predicted states.
 
     Returns:
-        The rows, in the order input bounds, state bounds, terminal set.
+        The rows, in the order input bounds, state bounds, terminal set, rate bounds.
     """
-    N, nx, nz = ocp.N, ocp.nx, ocp.N * ocp.nu
+    N, nx = ocp.N, ocp.nx
+    Phi, Gamma, offset = prediction.Phi, prediction.Gamma, prediction.offset
+    nz = Gamma.shape[1]
+    n_moves = nz // ocp.nu
     bounded = ocp.bounded_states
     slack_of_state = np.full(nx, -1)
     slack_of_state[bounded] = np.arange(len(bounded))
     slack = np.where(slack_of_state < 0, -1, slack_of_state + len(bounded) * np.arange(N)[:, None]).ravel()
-    identity, none = np.eye(nz), np.zeros((nz, nx))
-    Phi, Gamma, offset = prediction.Phi, prediction.Gamma, prediction.offset
+    identity, none = np.eye(nz), np.zeros((nz, Phi.shape[1]))
     hard = np.full(nz, -1)
     parts = [
-        (identity, np.tile(ocp.u_max, N), none, hard),
-        (-identity, -np.tile(ocp.u_min, N), none, hard),
+        (identity, np.tile(ocp.u_max, n_moves), none, hard),
+        (-identity, -np.tile(ocp.u_min, n_moves), none, hard),
         (Gamma, np.tile(ocp.x_max, N) - offset, -Phi, slack),
         (-Gamma, -np.tile(ocp.x_min, N) + offset, Phi, slack),
     ]
@@ -140,35 +182,67 @@ def constraint_rows(ocp: Ocp, prediction: Prediction) -> Rows:
     if terminal is not None:
         C, last = terminal.A, slice((N - 1) * nx, None)
         parts.append((C @ Gamma[last], terminal.b - C @ offset[last], -C @ Phi[last], np.full(len(C), -1)))
+    if ocp.du_min is not None:
+        D, D_theta = rates(ocp)
+        parts.append((D, np.tile(ocp.du_max, n_moves), -D_theta, hard))
+        parts.append((-D, -np.tile(ocp.du_min, n_moves), D_theta, hard))
     A, b, B, index = (np.concatenate(column) for column in zip(*parts, strict=True))
     keep = np.isfinite(b)
     return Rows(A[keep], b[keep], B[keep], index[keep].astype(np.int64))
 
 
-def _hard_program(ocp: Ocp, prediction: Prediction, rows: Rows, low: np.ndarray, high: np.ndarray) -> MpQp:
-    N, gamma = ocp.N, ocp.gamma
-    Phi, Gamma = prediction.Phi, prediction.Gamma
-    weights = [gamma**k * ocp.Q for k in range(1, N)] + [gamma**N * ocp.P]
-    Q_bar = scipy.linalg.block_diag(*weights)
-    R_bar = np.kron(np.diag(gamma ** np.arange(N)), ocp.R)
-    r = prediction.offset - np.tile(ocp.x_ref, N)
-    u_ref = np.tile(ocp.u_ref, N)
+def _hard_program(ocp: Ocp, prediction: Prediction, rows: Rows, ends: tuple[np.ndarray, np.ndarray]) -> MpQp:
+    layout = ocp.parameters
+    H, F, f, Y, y, y0 = cost_of_squares(_squares(ocp, prediction))
     return MpQp(
-        H=2 * _symmetrised(Gamma.T @ Q_bar @ Gamma + R_bar),
-        f=2 * (Gamma.T @ (Q_bar @ r) - R_bar @ u_ref),
-        F=2 * Gamma.T @ Q_bar @ Phi,
+        H=H,
+        f=f,
+        F=F,
         A=rows.A,
         b=rows.b,
         B=rows.B,
-        theta_min=low,
-        theta_max=high,
+        theta_min=np.concatenate([ends[0], layout.low]),
+        theta_max=np.concatenate([ends[1], layout.high]),
         n_out=ocp.nu,
-        Y=2 * _symmetrised(ocp.Q + Phi.T @ Q_bar @ Phi),
-        y=2 * (Phi.T @ (Q_bar @ r) - ocp.Q @ ocp.x_ref),
-        y0=float(r @ Q_bar @ r + u_ref @ R_bar @ u_ref + ocp.x_ref @ ocp.Q @ ocp.x_ref),
-        theta_names=tuple(ocp.lin.x_names),
+        Y=Y,
+        y=y,
+        y0=y0,
+        theta_names=layout.names,
         out_names=tuple(ocp.lin.u_names),
     )
+
+
+def _squares(ocp: Ocp, prediction: Prediction) -> list[Square]:
+    """The parts of the cost, as in the formulas above."""
+    N, nx, gamma, layout, ref = ocp.N, ocp.nx, ocp.gamma, ocp.parameters, ocp.reference
+    T, discounts = moves(ocp), gamma ** np.arange(N)
+    X = np.zeros((nx, layout.n)) if ref.X is None else ref.X
+    Phi = prediction.Phi if ref.X is None else prediction.Phi - np.tile(X, (N, 1))
+    U = None if ref.U is None else -np.tile(ref.U, (N, 1))
+    r, u_ref = prediction.offset - np.tile(ref.x, N), np.tile(ref.u, N)
+    P = ocp.P if ocp.rate_terminal is None else np.zeros_like(ocp.P)
+    weights = np.asarray(scipy.linalg.block_diag(*(gamma**k * ocp.Q for k in range(1, N)), gamma**N * P))
+    first = np.eye(nx, layout.n) - X
+    squares = [
+        Square(weights, prediction.Gamma, Phi, r),
+        Square(np.kron(np.diag(discounts), ocp.R), T, U, -u_ref),
+        Square(ocp.Q, None, first, -ref.x),
+    ]
+    if ocp.R_rate is not None:
+        D, D_theta = rates(ocp)
+        starts = np.cumsum((0, *(ocp.blocks or (1,) * N)))[:-1]
+        squares.append(Square(np.kron(np.diag(discounts[starts]), ocp.R_rate), D, D_theta, np.zeros(len(D))))
+    if ocp.rate_terminal is not None:
+        last_u = np.zeros((ocp.nu, layout.n)) if U is None else U[-ocp.nu :]
+        squares.append(
+            Square(
+                gamma**N * ocp.rate_terminal[0],
+                np.vstack([prediction.Gamma[-nx:], T[-ocp.nu :]]),
+                np.vstack([Phi[-nx:], last_u]),
+                np.concatenate([r[-nx:], -u_ref[-ocp.nu :]]),
+            )
+        )
+    return squares
 
 
 def _softened(ocp: Ocp, hard: MpQp, rows: Rows, rho: float) -> MpQp:
@@ -212,7 +286,3 @@ def _finite_end(name: str, value: ArrayLike, ocp: Ocp) -> Float[np.ndarray, " nx
         remedy = "bound that state, or give theta_min and theta_max"
         raise ModelError(name, f"{end[i]} leaves the set of initial states unbounded", index=i, remedy=remedy)
     return end
-
-
-def _symmetrised(M: np.ndarray) -> np.ndarray:
-    return (M + M.T) / 2

@@ -19,6 +19,7 @@ from .problem import MpQp
 if TYPE_CHECKING:
     import cvxpy
 
+_AFFINE = "let parameters enter the linear cost and right-hand sides only"
 _SHAPED = ("symmetric", "diag", "PSD", "NSD", "hermitian", "sparsity", "complex", "imag", "boolean", "integer")
 
 
@@ -87,7 +88,7 @@ def _check_problem(problem: Any, parameters: list, variables: list) -> None:
         raise ModelError("problem", "it is not convex by the rules of CVXPY", remedy="see problem.is_dcp()")
     if not problem.is_dcp(dpp=True):
         text = "it is not DPP: a product of parameters, or a parameter in H or A in a way that cannot be affine"
-        raise ModelError("problem", text, remedy="let parameters enter the linear cost and right-hand sides only")
+        raise ModelError("problem", text, remedy=_AFFINE)
     for i, parameter in enumerate(parameters):
         shaped = [name for name in _SHAPED if _attribute(parameter, name)]
         if shaped:
@@ -143,12 +144,15 @@ def _canonical_form(
 
     mirrors = [cp.Variable(v.size) for v in variables]
     copies = [m == cp.vec(v, order="F") for m, v in zip(mirrors, variables, strict=True)]
-    twin = cp.Problem(problem.objective, [*problem.constraints, *copies])
+    objective, held = _without_parametric_forms(problem.objective)
+    twin = cp.Problem(objective, [*problem.constraints, *copies, *held])
     before = [p.value for p in parameters]
     try:
         for p, value in zip(parameters, _split(parameters, centre), strict=True):
             p.value = value
-        data, _, _ = twin.get_problem_data(cp.CLARABEL)
+        data, _, _ = twin.get_problem_data(cp.CLARABEL, enforce_dpp=True)
+    except cp.error.DPPError as cause:
+        raise ModelError("problem", "it is not DPP for a quadratic cost", remedy=_AFFINE) from cause
     except (cp.error.SolverError, cp.error.DCPError, ValueError) as cause:
         raise ModelError("problem", f"CVXPY cannot canonicalise it ({cause})", remedy="see problem.solve()") from cause
     finally:
@@ -166,6 +170,20 @@ def _canonical_form(
     # Outputs are listed in the order of declaration, whatever the columns of the canonical form.
     permutation = np.concatenate([np.array(order, dtype=int), np.flatnonzero(~outputs)])
     return _permuted(program, permutation), outputs[permutation]
+
+
+def _without_parametric_forms(expression: Any) -> tuple[Any, list]:
+    """Write `quad_form(e, P)` with parameters in e as `quad_form(v, P)`, v == e: CVXPY would fix them to numbers."""
+    import cvxpy as cp
+
+    if not expression.args or not expression.parameters():
+        return expression, []
+    parts = [_without_parametric_forms(part) for part in expression.args]
+    arguments, held = [part for part, _ in parts], [row for _, rows in parts for row in rows]
+    if isinstance(expression, cp.QuadForm) and arguments[0].parameters():
+        v = cp.Variable(arguments[0].shape)
+        return expression.copy([v, arguments[1]]), [*held, v == arguments[0]]
+    return expression.copy(arguments), held
 
 
 def _tensors(canonical: Any, parameters: list, n_zero: int, n_nonneg: int) -> ParametricProgram:

@@ -26,7 +26,7 @@ def exact_soft_weight(hard: MpQp, slack: Int[np.ndarray, " m"], ocp: Ocp) -> flo
     """Compute `ρ = 1.05 max over regions, vertices, (k, i) of (λ_upper + λ_lower) / γ^k`.
 
     Where no state bound is ever active, any ρ > 0 is exact, and the weight is that of the quadratic term at 1 % of the
-    narrowest range of Θ.
+    narrowest range of x_0 in Θ.
 
     Args:
         hard: the condensed hard problem.
@@ -53,7 +53,7 @@ def exact_soft_weight(hard: MpQp, slack: Int[np.ndarray, " m"], ocp: Ocp) -> flo
     for i in range(law.n_regions):
         multipliers = region_multipliers(law, i)[:, soft]
         largest = max(largest, float((multipliers @ per_slack.T).max(initial=0.0)))
-    floor = 0.01 * ocp.soft_quadratic * float((hard.theta_max - hard.theta_min).min())
+    floor = 0.01 * ocp.soft_quadratic * float((hard.theta_max - hard.theta_min)[: ocp.nx].min())
     return MARGIN * largest if largest > 0.0 else floor
 
 
