@@ -71,19 +71,15 @@ class LinearModel:
         y_names: tuple[str, ...] = (),
         C_d: ArrayLike | None = None,
     ) -> None:
-        A, B = numbers("A", A), numbers("B", B)
-        if A.ndim != 2 or A.shape[0] != A.shape[1] or A.size == 0:
-            raise ModelError("A", f"shape {A.shape}, expected a square matrix")
-        if B.ndim != 2 or B.shape[0] != A.shape[0] or B.size == 0:
-            raise ModelError("B", f"shape {B.shape}, expected ({A.shape[0]}, number of inputs)")
+        A, B = _matrices(A, B)
         nx, nu = B.shape
         if not (np.isfinite(dt) and dt > 0):
             raise ModelError("dt", f"is {dt}, expected a positive sample period")
         E, C = table("E", E, (nx, None)), table("C", C, (None, nx))
         nd, ny = E.shape[1], C.shape[0]
         values = {
-            "A": frozen(A),
-            "B": frozen(B),
+            "A": A,
+            "B": B,
             "c": channel("c", c, nx),
             "dt": float(dt),
             "x_op": channel("x_op", x_op, nx),
@@ -273,3 +269,12 @@ class LinearModel:
         from .augmentation import with_disturbance_states
 
         return with_disturbance_states(self)
+
+
+def _matrices(A: ArrayLike, B: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    A, B = numbers("A", A), numbers("B", B)
+    if A.ndim != 2 or A.shape[0] != A.shape[1] or A.size == 0:
+        raise ModelError("A", f"shape {A.shape}, expected a square matrix")
+    if B.ndim != 2 or B.shape[0] != A.shape[0] or B.size == 0:
+        raise ModelError("B", f"shape {B.shape}, expected ({A.shape[0]}, number of inputs)")
+    return frozen(A), frozen(B)
