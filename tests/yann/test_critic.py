@@ -11,6 +11,7 @@ from yannctl.mpqp import condense
 from yannctl.ocp import Ocp
 from yannctl.pwa import solve_mpqp
 from yannctl.yann import encode_critic, parts, verify_critic
+from yannctl.yann.explanation import constraint_names
 
 
 def hot_reactor(**options):
@@ -225,3 +226,13 @@ def test_verification_catches_a_wrong_critic(laws):
     result = verify_critic(critic, ocp, 500)
     assert not result.ok
     assert result.max_error == pytest.approx(1e-3, rel=1e-6)
+
+
+def test_a_problem_with_more_parameters_is_refused():
+    lin = LinearModel([[1.0, 1.0], [0.0, 1.0]], [[0.5], [1.0]], dt=1.0)
+    bounds = {"x_min": [-5.0, -5.0], "x_max": [5.0, 5.0], "u_min": [-1.0], "u_max": [1.0]}
+    tracking = Ocp(lin, Q=np.eye(2), R=[[0.1]], N=3, track="x", **bounds)
+    with pytest.raises(ModelError, match="ocp: a critic needs"):
+        encode_critic(tracking)
+    with pytest.raises(ModelError, match="ocp: rows are named"):
+        constraint_names(tracking)

@@ -251,8 +251,11 @@ def encode_critic(
         Module `critic(x (..., nx), u (..., nu)) -> (...,)` return; -inf where infeasible without soft bounds.
 
     Raises:
-        ModelError: for an unknown kind, or if the cost-to-go could not be computed completely.
+        ModelError: for an unknown kind, a problem with parameters beside the state or with blocked moves, or if the
+            cost-to-go could not be computed completely.
     """
+    if not ocp.plain:
+        raise ModelError("ocp", "a critic needs theta = x_0 and a move a step", remedy="drop track, rate, d and blocks")
     if kind == "lqr":
         return LqrCritic(ocp, dtype)
     if kind != "exact":

@@ -183,7 +183,12 @@ def constraint_names(ocp: Ocp) -> tuple[str, ...]:
 
     Returns:
         One name a row.
+
+    Raises:
+        ModelError: for a problem with parameters beside the state or with blocked moves, whose rows are others.
     """
+    if not ocp.plain:
+        raise ModelError("ocp", "rows are named only for theta = x_0 and a move a step", remedy="leave ocp away")
     prediction = predict(ocp)
     rows = constraint_rows(ocp, prediction)
     names = [
