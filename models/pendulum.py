@@ -6,8 +6,8 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from yannctl.errors import ModelError
-from yannctl.integration import extrapolate
 from yannctl.plant import AbstractPlant, Expression, vector
+from yannctl.plant.integration import extrapolate
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from yannctl import LinearModel, ModelError, Ocp, condense, solve_mpqp
-from yannctl.augmentation import with_outputs
+from yannctl.linear.augmentation import with_outputs
 
 A = np.array([[0.9, 0.1], [0.0, 0.8]])
 B = np.array([[0.0], [0.3]])

@@ -12,9 +12,9 @@ import torch
 
 import yannctl
 from yannctl.errors import ModelError
-from yannctl.integration import extrapolate, runge_kutta
 from yannctl.models import Pendulum
 from yannctl.plant import AbstractPlant, check_plant, vector
+from yannctl.plant.integration import extrapolate, runge_kutta
 
 
 @dataclass(frozen=True)

@@ -20,11 +20,11 @@ import numpy as np
 from yannctl.errors import ModelError
 from yannctl.geometry.polyhedron import Polyhedron
 from yannctl.geometry.validation import check_definite, check_order, symmetric, vector
+from yannctl.linear import LinearModel
 from yannctl.solvers.riccati import solve_riccati
 from yannctl.types import ArrayLike, Float
 
-from .linear import LinearModel
-from .ocp_checks import check_choice, check_input_reference, discount, horizon, move_blocks, positive, rate_bounds
+from .checks import check_choice, check_input_reference, discount, horizon, move_blocks, positive, rate_bounds
 from .parameters import Following, Parameters, Reference, parameters_of, rate_lqr, reference_of, stacked
 from .terminal import check_terminal_reference, maximal_terminal_set
 

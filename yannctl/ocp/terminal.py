@@ -9,7 +9,7 @@ from yannctl.geometry.invariance import maximal_admissible_set
 from yannctl.geometry.polyhedron import Polyhedron
 
 if TYPE_CHECKING:
-    from .ocp import Ocp
+    from .problem import Ocp
 
 EQUILIBRIUM_TOLERANCE = 1e-7  # drift at the reference, relative to the size of the state, that still counts as none
 

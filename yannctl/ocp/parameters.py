@@ -27,7 +27,7 @@ from yannctl.solvers.riccati import solve_riccati
 from yannctl.types import Float
 
 if TYPE_CHECKING:
-    from .ocp import Ocp
+    from .problem import Ocp
 
 RANK = 1e-9  # singular values below this, relative to the largest, count as zero
 

@@ -12,11 +12,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from yannctl.errors import ModelError
+from yannctl.tape import ExpressionTape
 from yannctl.types import ArrayLike, Float
 
-from .plant_contract import check_channels, check_plant
+from .contract import check_channels, check_plant
 from .rollout import Rollout
-from .tape import ExpressionTape
 
 __all__ = ["AbstractPlant", "Expression", "Rollout", "check_plant", "vector"]
 

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from yannctl.errors import ModelError
+from yannctl.plant import AbstractPlant
 from yannctl.types import ArrayLike
 
 from .channels import channel, discretise
 from .linear_model import LinearModel
-from .plant import AbstractPlant
 
 if TYPE_CHECKING:
     import casadi
