@@ -148,8 +148,8 @@ def told(theta, b, leaf, near, margin, answer, box, dims):
 def apply(theta, b, i, laws, dims, out):
     """Write the law of region i at theta[b], in the order of the evaluation rule; NaN for a negative i."""
     i = np.uint64(i if i >= 0 else laws.shape[0] - 1)
-    for r in range(out.shape[1]):
-        r = np.uint64(r)
+    for output in range(out.shape[1]):
+        r = np.uint64(output)
         total = laws[i, r, np.uint64(0)] * theta[b, np.uint64(0)]
         for j in range(1, len(dims)):
             total += laws[i, r, np.uint64(j)] * theta[b, np.uint64(j)]
@@ -159,7 +159,10 @@ def apply(theta, b, i, laws, dims, out):
 @kernel
 @typing.no_type_check
 def locate_many(theta, margin, tree, answer, box, dims, index, slow):
-    """Write the region of each row of theta or NOWHERE; return how many rows, listed in `slow`, are left to check (the last may repeat)."""
+    """Write the region of each row of theta or NOWHERE.
+
+    Returns how many rows are left to check; they are listed in `slow` (rows + 4,), the last one perhaps repeatedly.
+    """
     nodes, child, first, _ = tree
     first_leaf = np.uint64(nodes.shape[0] - first.shape[0] + 1)
     far = infinity(nodes)
@@ -179,7 +182,7 @@ def locate_many(theta, margin, tree, answer, box, dims, index, slow):
 @kernel
 @typing.no_type_check
 def law_many(theta, margin, tree, answer, box, dims, laws, out, slow):
-    """Write the law at each row of theta; return how many rows, listed in `slow`, are left to check (the last may repeat)."""
+    """Write the law at each row of theta; what is returned and `slow` are as in `locate_many`."""
     nodes, child, first, _ = tree
     first_leaf = np.uint64(nodes.shape[0] - first.shape[0] + 1)
     far = infinity(nodes)

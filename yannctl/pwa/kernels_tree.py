@@ -29,6 +29,20 @@ def store(nv, n, words, scratch, end, vx, bits):
     return end + nv
 
 
+@inner
+@typing.no_type_check
+def fetch(n, words, first, last, vx, bits, scratch):
+    """Copy a polytope to scratch; return its number of corners or FULL."""
+    if last - first > scratch[4].shape[0]:
+        return FULL
+    for v in range(first, last):
+        for j in range(n):
+            scratch[2][j, v - first] = vx[v, j]
+        for w in range(words):
+            scratch[3][v - first, w] = bits[v, w]
+    return last - first
+
+
 @kernel
 @typing.no_type_check
 def expand(H, k, row_start, room, size, words, tolerance, scratch, start, vx, bits):
@@ -167,18 +181,11 @@ def clip(sign, normal, offset, slot, width, words, tolerance, owner, start, vx, 
         both = high > width and low < -width
         if p > 0 and not both and (high > width) != (sign > 0):
             continue
-        nv = start[p + 1] - start[p]
-        if nv > slack.shape[0]:
-            return FULL, FULL
-        for v in range(nv):
-            for j in range(n):
-                work[j, v] = vx[start[p] + v, j]
-            for w in range(words):
-                work_bits[v, w] = bits[start[p] + v, w]
-        if p == 0 or both:
+        nv = fetch(n, words, start[p], start[p + 1], vx, bits, scratch)
+        if nv > 0 and (p == 0 or both):
             nv = cut(slot, plane, right, n, words, tolerance, nv, slack.shape[0], work, work_bits, slack)
-            if nv < 0:
-                return FULL, FULL
+        if nv < 0:
+            return FULL, FULL
         if p > 0 and nv == 0:
             continue
         new_owner[m] = owner[p]

@@ -129,9 +129,8 @@ class PwaLaw:
             (..., n_out) outputs.
         """
         lookup = self._lookup
-        if lookup is not None and type(theta) is np.ndarray and theta.shape == lookup.shape:
-            if theta.dtype == np.float64 and theta.flags.c_contiguous:
-                return lookup.one(theta)
+        if lookup is not None and type(theta) is np.ndarray and lookup.takes(theta):
+            return lookup.one(theta)
         return self._apply(theta, self.settings.locate_tolerance)
 
     def extrapolate(self, theta: ArrayLike) -> Float[np.ndarray, "*batch n_out"]:
@@ -259,6 +258,16 @@ class PwaLaw:
         from .files import load
 
         return load(path)
+
+    def to_casadi(self, name: str = "law") -> Any:
+        """Return a `casadi.Function` theta -> u that follows the evaluation rule, the nearest region outside all.
+
+        Args:
+            name: name of the function.
+        """
+        from .exchange import to_casadi
+
+        return to_casadi(self, name)
 
     def with_status(self, status: str, message: str) -> "PwaLaw":
         """Return the same law with another status.

@@ -1,4 +1,4 @@
-"""`SearchTree`: a binary tree of planes whose leaves know the few regions that can hold a point; `Lookup` applies it."""
+"""`SearchTree`: planes that lead to the few regions that can hold a point; `Lookup` follows them."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -61,7 +61,8 @@ class SearchTree:
         own = np.repeat(np.arange(inner), 2)
         sizes = (
             self.nodes.shape == (n, ntheta + 1) and self.box.shape == (4, ntheta) and len(self.child) == 2 * n
-            and self.limits.shape == (3,) and len(self.first) == len(self.region) + 1 and self.same.shape == self.region.shape
+            and self.limits.shape == (3,) and len(self.first) == len(self.region) + 1
+            and self.same.shape == self.region.shape
             and 0 <= inner < n and self.first[0] == 0 and self.first[-1] == len(self.members)
         )  # fmt: skip
         good = (
@@ -101,6 +102,10 @@ class Lookup:
         self._law = (margin, arrays, tree.same, tree.box, dims, laws)
         self._resolve = (margin, tolerance, arrays, tables, tree.box, dims)
         self._scan = (*tables, tolerance)
+
+    def takes(self, theta: Any) -> bool:
+        """Tell whether an array is one point that needs no conversion."""
+        return theta.shape == self.shape and theta.dtype == self.dtype and theta.flags.c_contiguous
 
     def one(self, theta: Any) -> Any:
         """Return the law at one point.
