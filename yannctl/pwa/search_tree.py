@@ -91,7 +91,7 @@ class Lookup:
         self.tree = tree
         self.dtype = dtype
         self.n_out = law.n_out
-        self.shape = (law.ntheta,)
+        self.point = ((law.ntheta,), dtype)  # shape and type of one point that needs no conversion
         tables = np.ascontiguousarray(law.H, dtype), np.ascontiguousarray(law.k, dtype), law.row_start
         laws = np.concatenate([law.F, law.g[..., None]], axis=2)
         laws = np.ascontiguousarray(np.concatenate([laws, np.full((1, *laws.shape[1:]), np.nan)]), dtype)
@@ -103,15 +103,11 @@ class Lookup:
         self._resolve = (margin, tolerance, arrays, tables, tree.box, dims)
         self._scan = (*tables, tolerance)
 
-    def takes(self, theta: Any) -> bool:
-        """Tell whether an array is one point that needs no conversion."""
-        return theta.shape == self.shape and theta.dtype == self.dtype and theta.flags.c_contiguous
-
     def one(self, theta: Any) -> Any:
         """Return the law at one point.
 
         Args:
-            theta: (ntheta,) contiguous array of the tree's precision.
+            theta: (ntheta,) array of the tree's precision.
         """
         point, out = theta.reshape(1, -1), np.empty((1, self.n_out), self.dtype)
         if law_one(point, *self._law, out):
