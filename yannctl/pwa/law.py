@@ -129,9 +129,9 @@ class PwaLaw:
             (..., n_out) outputs.
         """
         lookup = self._lookup
-        if lookup is not None and type(theta) is np.ndarray and (theta.shape, theta.dtype) == lookup.point:
-            if theta.flags.carray:  # other layouts would be compiled for anew
-                return lookup.one(theta)
+        fast = lookup is not None and type(theta) is np.ndarray and (theta.shape, theta.dtype) == lookup.point
+        if fast and theta.flags.carray:  # other layouts would be compiled for anew
+            return lookup.one(theta)
         return self._apply(theta, self.settings.locate_tolerance)
 
     def extrapolate(self, theta: ArrayLike) -> Float[np.ndarray, "*batch n_out"]:
