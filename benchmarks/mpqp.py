@@ -25,6 +25,7 @@ SHORT = (
     "P1_N5", "P1_N10", "P2_N3", "P3_N5", "P4_nx4_N3", "P5_n3m10t4", "P5_n5m20t3", "H_facet", "H_licq", "H_twice",
     "H_units", "H_long", "H_twins", "H_deadbeat", "H_weak",
 )  # fmt: skip
+LOOKED_UP = ("P1_N10", "P2_N3", "P3_N10", "P5_n5m20t3", "P4_nx4_N3", "P2_N5")
 PPOPT_SECONDS = 60.0
 
 
@@ -35,13 +36,15 @@ def run(short: bool) -> dict[str, Any]:
         short: whether to leave out what takes more than a minute in all.
 
     Returns:
-        {"ok": all correctness targets hold, "compile_seconds", "rows": one dictionary a problem}.
+        {"ok": all correctness targets hold, "compile_seconds", "rows" and "look_ups": a dictionary a problem}.
     """
     start = time.perf_counter()
     solve_mpqp(problem("P1_N5"))
     compile_seconds = time.perf_counter() - start
     rows = [measure(name, 2000 if short else 10_000, short) for name in (SHORT if short else REGIONS)]
-    return {"ok": all(row["ok"] for row in rows), "compile_seconds": compile_seconds, "rows": rows}
+    trees = look_ups(LOOKED_UP[:4] if short else LOOKED_UP)
+    ok = all(row["ok"] for row in rows) and not any(row["wrong"] for row in trees)
+    return {"ok": ok, "compile_seconds": compile_seconds, "rows": rows, "look_ups": trees}
 
 
 def measure(name: str, samples: int, short: bool) -> dict[str, Any]:
@@ -66,6 +69,46 @@ def measure(name: str, samples: int, short: bool) -> dict[str, Any]:
     row["ok"] = bool(right and uncovered == 0 and error <= MAX_ERROR and audit.n_open == 0)
     row |= ppopt_columns(program, short)
     return row
+
+
+def look_ups(names: tuple[str, ...] = LOOKED_UP, points: int = 200_000) -> list[dict[str, Any]]:
+    """Build search trees and time look-ups on points of the parameter box that do not repeat.
+
+    Args:
+        names: problems.
+        points: number of points in the batch.
+
+    Returns:
+        One dictionary a problem; "wrong" counts results that differ from the scan in any bit.
+    """
+    rows = []
+    for name in names:
+        law = solve_mpqp(problem(name))
+        law.with_tree()
+        build, fast = best_of(1, law.with_tree)
+        theta = np.random.default_rng(0).uniform(law.theta_min, law.theta_max, (points, law.ntheta))
+        fast(theta)
+        fast(theta[0])
+        batch, u = best_of(7, fast, theta)
+        single, _ = best_of(5, lambda fast=fast, theta=theta: [fast(point) for point in theta[:2000]])
+        rule = law(theta[:20_000])
+        wrong = int((~((u[: len(rule)] == rule) | (np.isnan(u[: len(rule)]) & np.isnan(rule)))).any(axis=1).sum())
+        rows.append({
+            "problem": name, "regions": law.n_regions, "laws": law.n_laws, "nodes": fast.tree.n_nodes,
+            "depth": fast.tree.depth, "build_ms": 1e3 * build, "batch_ns": 1e9 * batch / points,
+            "single_us": 1e6 * single / 2000, "wrong": wrong,
+        })  # fmt: skip
+    return rows
+
+
+def best_of(repeats: int, call: Any, *arguments: Any) -> tuple[float, Any]:
+    """Return the least CPU seconds of some calls, and the last result."""
+    times, result = [], None
+    for _ in range(repeats):
+        start = time.process_time()
+        result = call(*arguments)
+        times.append(time.process_time() - start)
+    return min(times), result
 
 
 def compare(law: PwaLaw, program: MpQp, samples: int) -> tuple[int, float]:
@@ -133,6 +176,13 @@ def table(result: dict[str, Any]) -> str:
         checks = f"{row['uncovered']:>11}{row['max_error']:>11.1e}{row['open_facets']:>11}"
         peers = " / ".join(_peer(row[f"ppopt_{name}"]) for name in ("combinatorial_graph", "geometric"))
         lines.append(f"{row['problem']:<12}{numbers}{checks}  {'yes' if row['ok'] else 'NO':<4}{peers}")
+    lines.append(
+        "\nlook-up by search tree, compiled: batched on points that do not repeat, and single calls from Python"
+    )
+    lines.append(f"{'problem':<12}" + "".join(f"{title:>11}" for title in list(result["look_ups"][0])[1:]))
+    for row in result["look_ups"]:
+        cells = (f"{v:>11.1f}" if isinstance(v, float) else f"{v:>11}" for v in list(row.values())[1:])
+        lines.append(f"{row['problem']:<12}" + "".join(cells))
     return "\n".join(lines)
 
 

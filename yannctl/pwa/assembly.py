@@ -7,6 +7,7 @@ import numpy as np
 from .kernels_explore import region_maps
 from .kernels_store import N_REGIONS, N_ROWS, NEXT
 from .law import PwaLaw
+from .merging import share_laws
 from .settings import Settings
 
 
@@ -25,12 +26,14 @@ def assemble(mpqp: Any, exploration: Any) -> PwaLaw:
     n_out = mpqp.n_out
     gains = np.matmul(reduced.Zv[:n_out], maps) + reduced.Zt[:n_out]
     F = gains[..., :n] / reduced.half_range
+    g = gains[..., n] - F @ reduced.centre
+    share_laws(F, g, reduced.centre, reduced.half_range)
     curvature = np.matmul(maps.transpose(0, 2, 1), maps) * reduced.scale**2 + reduced.C
     H = store.H[:n_rows] / reduced.half_range
     status, message = _outcome(exploration, n_regions)
     return PwaLaw(
         row_start=store.row_start[: n_regions + 1].copy(), H=H, k=store.k[:n_rows] + H @ reduced.centre,
-        F=F, g=gains[..., n] - F @ reduced.centre,
+        F=F, g=g,
         theta_min=np.array(mpqp.theta_min), theta_max=np.array(mpqp.theta_max),
         **_value(mpqp, reduced, curvature), active=_active_sets(exploration, n_regions),
         theta_names=tuple(mpqp.theta_names), out_names=tuple(mpqp.out_names), status=status, message=message, mpqp=mpqp,

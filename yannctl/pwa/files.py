@@ -14,11 +14,13 @@ import numpy as np
 from yannctl.errors import FileFormatError, YannctlError
 
 from .law import PwaLaw
+from .search_tree import SearchTree
 from .settings import Settings
 
 FORMAT = "yannctl-pwa-law"
 VERSION = 1
 _ARRAYS = ("row_start", "H", "k", "F", "g", "theta_min", "theta_max", "P", "p", "c")
+_TREE = ("nodes", "child", "first", "members", "region", "same", "box", "limits", "depth")
 
 
 def save(law: PwaLaw, path: str | os.PathLike) -> None:
@@ -34,6 +36,9 @@ def save(law: PwaLaw, path: str | os.PathLike) -> None:
     sizes = [len(rows) for rows in law.active]
     arrays["active_start"] = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]).astype(np.int64)
     arrays["active_rows"] = np.array([row for rows in law.active for row in rows], dtype=np.int64)
+    tree = law.tree
+    if tree is not None:
+        arrays |= {f"tree.{name}": np.asarray(getattr(tree, name)) for name in _TREE}
     header: dict[str, Any] = {
         "theta_names": list(law.theta_names or ()), "out_names": list(law.out_names or ()), "status": law.status,
         "message": law.message, "settings": asdict(law.settings), "mpqp": _pack_mpqp(law.mpqp, arrays),
@@ -60,16 +65,27 @@ def load(path: str | os.PathLike) -> PwaLaw:
             raise FileFormatError(f"{path}: the digest does not match, the file is damaged; copy or solve it again")
         start, rows = arrays["active_start"], arrays["active_rows"]
         active = tuple(tuple(map(int, rows[s:e])) for s, e in pairwise(start))
-        return PwaLaw(
+        law = PwaLaw(
             **{name: arrays[name] for name in _ARRAYS},
             active=active, theta_names=tuple(header["theta_names"]), out_names=tuple(header["out_names"]),
             status=header["status"], message=header["message"], settings=Settings(**header["settings"]),
             mpqp=_unpack_mpqp(header["mpqp"], arrays),
         )  # fmt: skip
+        if "tree.nodes" in arrays:
+            law._attach(_unpack_tree(arrays, law))
+        return law
     except FileFormatError:
         raise
     except (KeyError, TypeError, ValueError, IndexError, YannctlError) as error:
         raise FileFormatError(f"{path}: not a valid law ({error}); solve and save it again") from error
+
+
+def _unpack_tree(arrays: dict[str, np.ndarray], law: PwaLaw) -> SearchTree:
+    """Return the tree of a file after checking that its indices stay inside its arrays."""
+    values = {name: np.require(arrays[f"tree.{name}"], requirements=["C", "W"]) for name in _TREE}
+    tree = SearchTree(**(values | {"depth": int(values["depth"].ravel()[0])}))
+    tree.check(law.n_regions, law.ntheta)
+    return tree
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -3,7 +3,7 @@
 import os
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -14,7 +14,11 @@ from yannctl.errors import ModelError
 from .critical_region import RegionList
 from .settings import Settings
 
+if TYPE_CHECKING:
+    from .search_tree import Lookup, SearchTree
+
 STATUSES = ("complete", "partial", "infeasible", "unbounded")
+MANY_POINTS = 1_000_000  # scanning the regions for this many takes about as long as building a search tree
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +66,8 @@ class PwaLaw:
     message: str = ""
     mpqp: Any = field(default=None, repr=False)
     settings: Settings = field(default=Settings(), repr=False)
+    _lookup: ClassVar[Any] = None  # the search tree, once there is one; never an argument
+    _untreeable: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         n, n_out, ntheta = self.F.shape
@@ -122,6 +128,10 @@ class PwaLaw:
         Returns:
             (..., n_out) outputs.
         """
+        lookup = self._lookup
+        fast = lookup is not None and type(theta) is np.ndarray and (theta.shape, theta.dtype) == lookup.point
+        if fast and theta.flags.carray:  # other layouts would be compiled for anew
+            return lookup.one(theta)
         return self._apply(theta, self.settings.locate_tolerance)
 
     def extrapolate(self, theta: ArrayLike) -> Float[np.ndarray, "*batch n_out"]:
@@ -181,6 +191,24 @@ class PwaLaw:
         lam = multipliers(self, points, self._locate(points, self.settings.locate_tolerance))
         return lam.reshape(*batch, lam.shape[1])
 
+    @property
+    def tree(self) -> "SearchTree | None":
+        """The search tree that `law(theta)` goes down, None while regions are scanned."""
+        return None if self._lookup is None else self._lookup.tree
+
+    def with_tree(self) -> "PwaLaw":
+        """Return the same law with a search tree: the same numbers in every bit, found without scanning the regions.
+
+        Building takes about ten times as long as solving did. `save` writes the tree too. A law with more than 6
+        parameters or with too many corners stays without one (`law.tree` is None). Without this call the tree is built
+        when a batch is so large that scanning would take longer than building.
+        """
+        if self._lookup is not None:
+            return self
+        law = replace(self)
+        law._build_tree()
+        return law
+
     # -- geometry ------------------------------------------------------------------------------------------------------
     def vertices(self, i: int) -> Float[np.ndarray, "nv ntheta"]:
         """Return the corners of region i.
@@ -232,6 +260,16 @@ class PwaLaw:
 
         return load(path)
 
+    def to_casadi(self, name: str = "law") -> Any:
+        """Return a `casadi.Function` theta -> u that follows the evaluation rule, the nearest region outside all.
+
+        Args:
+            name: name of the function.
+        """
+        from .exchange import to_casadi
+
+        return to_casadi(self, name)
+
     def with_status(self, status: str, message: str) -> "PwaLaw":
         """Return the same law with another status.
 
@@ -239,7 +277,9 @@ class PwaLaw:
             status: one of "complete", "partial", "infeasible", "unbounded".
             message: what happened and what to do about it.
         """
-        return replace(self, status=status, message=message)
+        law = replace(self, status=status, message=message)
+        law.__dict__.update({name: self.__dict__[name] for name in ("_lookup", "_untreeable") if name in self.__dict__})
+        return law
 
     # -- internals -----------------------------------------------------------------------------------------------------
     def _points(self, theta: ArrayLike) -> tuple[np.ndarray, tuple[int, ...]]:
@@ -251,17 +291,44 @@ class PwaLaw:
     def _locate(self, points: np.ndarray, tolerance: float) -> np.ndarray:
         from .kernels import locate_many
 
-        index = np.empty(len(points), dtype=np.int64)
-        locate_many(points, self.row_start, self.H, self.k, tolerance, index)
+        lookup = self._lookup_for(len(points))
+        index = np.full(len(points), -1, dtype=np.int64) if lookup is None else lookup.locate(points)
+        if lookup is None:
+            locate_many(points, self.row_start, self.H, self.k, tolerance, index)
+        elif tolerance != self.settings.locate_tolerance and (left := np.flatnonzero(index < 0)).size:
+            rest = np.empty(len(left), dtype=np.int64)
+            locate_many(points[left], self.row_start, self.H, self.k, tolerance, rest)
+            index[left] = rest
         return index
 
     def _apply(self, theta: ArrayLike, tolerance: float) -> np.ndarray:
         from .kernels import evaluate_many
 
         points, batch = self._points(theta)
+        lookup = self._lookup_for(len(points))
+        if lookup is not None and tolerance == self.settings.locate_tolerance:
+            return lookup.many(points).reshape(*batch, self.n_out)
         out = np.empty((len(points), self.n_out))
         evaluate_many(points, self._locate(points, tolerance), self.F, self.g, out)
         return out.reshape(*batch, self.n_out)
+
+    def _lookup_for(self, count: int) -> "Lookup | None":
+        """Return the look-up tables; they are made on the way when scanning takes longer."""
+        if self._lookup is None and not self._untreeable and count >= MANY_POINTS:
+            self._build_tree()
+        return self._lookup
+
+    def _build_tree(self) -> None:
+        from .tree_building import build_tree
+
+        self._attach(build_tree(self))
+
+    def _attach(self, tree: "SearchTree | None") -> None:
+        """Keep a tree of this law; the arrays it was built from stay as they are, so no result changes."""
+        from .search_tree import Lookup
+
+        self.__dict__["_untreeable"] = tree is None
+        self.__dict__["_lookup"] = None if tree is None else Lookup(self, tree)
 
 
 def _check(law: PwaLaw) -> None:

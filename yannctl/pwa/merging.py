@@ -9,10 +9,11 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from .regions import polytope_vertices, scaled_rows, scaling
 
+_EQUAL = 1e-10  # laws closer than this, relative to their size, differ by rounding
 _SAME = 1e-8  # two rows or points of scaled theta closer than this are the same
 
 
@@ -49,11 +50,49 @@ def number_laws(law: Any) -> Int[np.ndarray, " n_regions"]:
     return np.argsort(np.argsort(first))[number].astype(np.int64)
 
 
+def share_laws(
+    F: Float[np.ndarray, "n_regions n_out ntheta"],
+    g: Float[np.ndarray, "n_regions n_out"],
+    centre: Float[np.ndarray, " ntheta"],
+    half: Float[np.ndarray, " ntheta"],
+    tolerance: float = _EQUAL,
+) -> None:
+    """Make gains and offsets that differ by rounding only equal in every bit, in place: the first region's stay.
+
+    Args:
+        F: (n_regions, n_out, ntheta) gains.
+        g: (n_regions, n_out) offsets.
+        centre: (ntheta,) centre of the parameter box.
+        half: (ntheta,) half-range of the parameter box.
+        tolerance: largest difference over the parameter box, relative to the law's own size there.
+    """
+    n = len(F)
+    if n < 2:
+        return
+    maps = np.concatenate([F * half, (g + F @ centre)[..., None]], axis=2)
+    size = np.abs(maps).sum(axis=2).max(axis=0)
+    maps = (maps / np.where(size > 0, size, 1.0)[:, None]).reshape(n, -1)
+    own = np.maximum(np.abs(maps).max(axis=1), 1e-6)
+    direction = np.random.default_rng(0).standard_normal(maps.shape[1])
+    key = maps @ direction
+    order = np.argsort(key, kind="stable")
+    gap = np.diff(key[order]) > tolerance * own[order[1:]] * np.abs(direction).sum()
+    runs = np.concatenate([[0], np.cumsum(gap)])
+    head = np.full(runs[-1] + 1, n)
+    np.minimum.at(head, runs, order)
+    source = np.empty(n, np.int64)
+    source[order] = head[runs]
+    close = (np.abs(maps - maps[source]) <= tolerance * own[:, None]).all(axis=1)
+    source[~close] = np.flatnonzero(~close)
+    F[:], g[:] = F[source], g[source]
+
+
 def _output_size(law: Any) -> np.ndarray:
     """Return a range of each output: the spread of the laws' values at the middles of the regions, at least tiny."""
     centres, _ = _centres(law)
     outputs = np.einsum("nij,nj->ni", law.F, centres) + law.g
-    size = outputs.max(axis=0) - outputs.min(axis=0) if law.n_regions else np.ones(law.n_out)
+    outputs = outputs[np.isfinite(outputs).all(axis=1)]
+    size = np.ptp(outputs, axis=0) if len(outputs) else np.ones(law.n_out)
     return np.where(size > 0, size, np.maximum(np.abs(outputs).max(axis=0, initial=0.0), 1e-300))
 
 
