@@ -12,5 +12,5 @@ import numba
 
 kernel = numba.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)  # pyright: ignore
 inner = numba.njit(  # pyright: ignore
-    cache=True, nogil=True, error_model="numpy", _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True
+    nogil=True, error_model="numpy", _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True
 )

@@ -52,16 +52,16 @@ def exchange_weights(program, parent, nw, entering, work, centre):
         for j in range(program.M.shape[1]):
             total += work.Q[i, j] * program.M[entering, j]
         for a in range(i + 1, nw):
-            total -= work.T[a, i] * work.alpha[a]
-        work.alpha[i] = total / work.T[i, i]
+            total -= work.T[a, i] * work.x[a]
+        work.x[i] = total / work.T[i, i]
     for i in range(nw):
         work.ratio[i] = np.inf
-        if work.alpha[i] > 1e-12:
+        if work.x[i] > 1e-12:
             positive += 1
             lam = work.L[i, n]
             for j in range(n):
                 lam += work.L[i, j] * centre[j]
-            work.ratio[i] = max(lam, 0.0) / work.alpha[i]
+            work.ratio[i] = max(lam, 0.0) / work.x[i]
     return positive
 
 
