@@ -77,9 +77,9 @@ def presolve(
     A, R, rows, S, s, zero_problem = _split_zero_rows(A, R, S, s)
     A, R, rows, pairs, pair_problem = _match_rows(A, R, rows, duplicate_tolerance)
     N, Z0, A, R = _eliminate(A, R, [position for position, _, _ in pairs])
-    keep = np.setdiff1d(np.arange(len(rows)), [position for position, _, _ in pairs])
-    A, R, rows = A[keep], R[keep], rows[keep]
-    if pairs:  # rows may have become constant or equal once the equalities are gone
+    if pairs:
+        keep = np.setdiff1d(np.arange(len(rows)), [position for position, _, _ in pairs])
+        A, R, rows = A[keep], R[keep], rows[keep]  # rows may have become constant or equal once the equalities are gone
         A, R, index, S, s, late = _split_zero_rows(A, R, S, s)
         rows = rows[index]
         A, R, rows, more, later = _match_rows(A, R, rows, duplicate_tolerance)
@@ -144,30 +144,41 @@ def _match_rows(
     """
     gram = A @ A.T
     drop = np.zeros(len(A), dtype=bool)
-    reach = np.abs(R[:, :-1]).sum(axis=1)
-    for i, j in zip(*np.nonzero(np.triu(gram > 1 - 1e-9, 1)), strict=True):
-        if drop[i] or drop[j] or np.abs(A[i] - A[j]).max() > tolerance:
-            continue
-        gap = R[j] - R[i]
-        size = tolerance * (1.0 + reach[i] + abs(R[i, -1]))
-        if gap[-1] >= np.abs(gap[:-1]).sum() - size:
-            drop[j] = True
-        elif -gap[-1] >= np.abs(gap[:-1]).sum() - size:
-            drop[i] = True
+    size = tolerance * (1.0 + np.abs(R).sum(axis=1))
+    i, j = _pairs(A, *np.nonzero(gram > 1 - 1e-9), -1.0, tolerance)
+    gap = R[j] - R[i]
+    spread = np.abs(gap[:, :-1]).sum(axis=1) - size[i]
+    first, second = gap[:, -1] >= spread, -gap[:, -1] >= spread
+    for a, b, weaker, stronger in zip(*(x.tolist() for x in (i, j, first, second)), strict=True):
+        if not (drop[a] or drop[b]) and (weaker or stronger):
+            drop[b if weaker else a] = True
     pairs, problem = [], ""
-    for i, j in zip(*np.nonzero(np.triu(gram < -1 + 1e-9, 1)), strict=True):
-        if drop[i] or drop[j] or np.abs(A[i] + A[j]).max() > tolerance:
+    i, j = _pairs(A, *np.nonzero(gram < -1 + 1e-9), 1.0, tolerance)
+    gap = R[i] + R[j]
+    equal = np.abs(gap).max(axis=1, initial=0.0) <= size[i]
+    opposed = gap[:, -1] + np.abs(gap[:, :-1]).sum(axis=1) < -size[i]
+    for place in np.flatnonzero(equal | opposed):
+        a, b = int(i[place]), int(j[place])
+        if drop[a] or drop[b]:
             continue
-        gap = R[i] + R[j]
-        size = tolerance * (1.0 + reach[i] + abs(R[i, -1]))
-        if np.abs(gap).max() <= size:
-            drop[j] = True
-            pairs.append((int(i), int(rows[i]), int(rows[j])))
-        elif gap[-1] + np.abs(gap[:-1]).sum() < -size:
-            problem = f"rows {rows[i]} and {rows[j]} of A contradict each other on the whole parameter box"
+        if equal[place]:
+            drop[b] = True
+            pairs.append((a, int(rows[a]), int(rows[b])))
+        else:
+            problem = f"rows {rows[a]} and {rows[b]} of A contradict each other on the whole parameter box"
     keep = np.flatnonzero(~drop)
     place = {int(old): new for new, old in enumerate(keep)}
     return A[keep], R[keep], rows[keep], [(place[i], a, b) for i, a, b in pairs], problem
+
+
+def _pairs(
+    A: np.ndarray, i: np.ndarray, j: np.ndarray, sign: float, tolerance: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the pairs i < j with A_i + sign A_j = 0 within the tolerance."""
+    above = i < j
+    i, j = i[above], j[above]
+    close = np.abs(A[i] + sign * A[j]).max(axis=1, initial=0.0) <= tolerance
+    return i[close], j[close]
 
 
 def _eliminate(A: np.ndarray, R: np.ndarray, equal: list[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

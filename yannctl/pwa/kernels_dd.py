@@ -214,11 +214,11 @@ def cut_all(H, k, order, count, distance, point, n, tolerance, limit, vx, bits, 
 
 @kernel
 @typing.no_type_check
-def cut_box(H, k, n, tolerance, limit, vx, bits, slack, sides):
-    """Cut the box by all columns of H, k; return the number of vertices, or -1 when there is no room."""
+def cut_box(H, k, q, n, tolerance, limit, vx, bits, slack, sides):
+    """Cut the box by the first q columns of H, k; return the number of vertices, or -1 when there is no room."""
     nv = box_vertices(n, vx, bits)
     bit = 2 * n
-    for row in range(k.shape[0]):
+    for row in range(q):
         new = cut(row, bit, H, k, n, tolerance, nv, limit, vx, bits, slack, sides)
         if new == 0:
             return 0
