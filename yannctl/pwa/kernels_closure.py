@@ -4,7 +4,7 @@ import typing
 
 import numpy as np
 
-from .compilation import inner, kernel
+from .compilation import inner, kernel, once
 from .kernels_store import INFEASIBLE, N_REGIONS, N_ROWS, OPEN
 
 
@@ -21,7 +21,7 @@ def has_twin(store, row, other, tolerance):
     return False
 
 
-@inner
+@once
 @typing.no_type_check
 def rim_point(store, region, row, directions, d, point):
     """Write the point nine tenths of the way from a facet's centre to its rim; False if there is none.
@@ -108,7 +108,7 @@ def scan(row_start, H, k, regions, theta, tolerance):
     return -1
 
 
-@inner
+@once
 @typing.no_type_check
 def settled(program, store, likely, theta, tolerance):
     """Tell whether a point lies in a region (the likely one is tried first), outside the parameter set, or nowhere."""

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .compilation import inner
+from .compilation import inner, once
 from .kernels_dd import cut_all, facets
 from .kernels_lp import facets_by_balls
 
@@ -228,7 +228,7 @@ def keep_rows(H, k, base, q, size, reach, scale, zero, order):
     return count
 
 
-@inner
+@once
 @typing.no_type_check
 def region_rows(program, nw, work):
     """Write the rows of the region of work.W[:nw] (sorted) to work.H, work.k; return how many stand in work.order.
@@ -273,7 +273,7 @@ def sort_by_slack(H, k, count, point, slack, order):
             order[j] = held
 
 
-@inner
+@once
 @typing.no_type_check
 def irredundant(count, point, tolerances, max_parameters, work):
     """Write those of the rows work.order[:count] that carry facets to work.used and their centres; return their number.

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .compilation import inner, kernel
+from .compilation import inner, kernel, once
 from .kernels_dd import ONE
 from .kernels_region import irredundant, region_rows
 
@@ -78,7 +78,7 @@ def read_set(store, region, m, W):
     return count
 
 
-@inner
+@once
 @typing.no_type_check
 def try_set(program, store, work, nw, point, max_parameters):
     """Return the region of work.W[:nw] (sorted), added if new; -1 no region, -2 dependent, -3 store is full."""
