@@ -14,6 +14,9 @@ from jaxtyping import Float, Int
 from yannctl.errors import ModelError
 
 
+_FAR = 1e150  # stands in for an infinite bound where zero times infinity would be undefined
+
+
 @dataclass(frozen=True)
 class ReducedProgram:
     """A program in least-distance form, and the way back to the original.
@@ -205,14 +208,14 @@ def _drop_never_active(A: np.ndarray, R: np.ndarray, rows: np.ndarray) -> tuple[
     upper, lower = np.full(nz, np.inf), np.full(nz, -np.inf)
     place = np.abs(A).argmax(axis=1)
     most = R[:, -1] + np.abs(R[:, :-1]).sum(axis=1)
-    for i in np.flatnonzero(single):
-        j, a = place[i], A[i, place[i]]
-        if a > 0:
-            upper[j] = min(upper[j], most[i] / a)
-        else:
-            lower[j] = max(lower[j], most[i] / a)
-    with np.errstate(invalid="ignore"):
-        peak = np.where(A > 0, A * upper, np.where(A < 0, A * lower, 0.0)).sum(axis=1)
+    i = np.flatnonzero(single)
+    entry = A[i, place[i]]
+    bound, up = most[i] / entry, entry > 0
+    np.minimum.at(upper, place[i[up]], bound[up])
+    np.maximum.at(lower, place[i[~up]], bound[~up])
+    free = ~np.isfinite(upper), ~np.isfinite(lower)
+    upper[free[0]], lower[free[1]] = _FAR, -_FAR
+    peak = np.maximum(A, 0.0) @ upper + np.minimum(A, 0.0) @ lower
     least = R[:, -1] - np.abs(R[:, :-1]).sum(axis=1)
     keep = single | ~(peak < least - 1e-9 * (1.0 + np.abs(least)))
     return A[keep], R[keep], rows[keep]
@@ -223,8 +226,9 @@ def _least_distance(
     condition_limit: float,
 ) -> dict[str, Any]:  # fmt: skip
     """Return the fields M, D, Zv, Zt, C, scale and regularisation of the least-distance form."""
-    linear = N.T @ (L + H @ Z0)
-    Hy = N.T @ H @ N
+    plain = N.shape[0] == N.shape[1]  # no equalities: N is the identity and Z0 zero
+    linear = L if plain else N.T @ (L + H @ Z0)
+    Hy = H if plain else N.T @ H @ N
     Hy, added = _positive_definite(Hy, linear, regularisation, condition_limit)
     inverse = np.linalg.inv(np.linalg.cholesky(Hy)).T  # y = inverse v + shift, inverse inverse' = Hy^-1
     shift = -inverse @ (inverse.T @ linear)
@@ -232,10 +236,13 @@ def _least_distance(
     norm = np.sqrt((M * M).sum(axis=1))
     D = (R - A @ shift) / norm[:, None]
     scale = float(np.abs(D).max(initial=0.0)) or 1.0
-    C = Z0.T @ H @ Z0 + L.T @ Z0 + Z0.T @ L + linear.T @ shift
+    C = linear.T @ shift
+    if not plain:
+        C = C + Z0.T @ H @ Z0 + L.T @ Z0 + Z0.T @ L
     return {
-        "M": np.ascontiguousarray(M / norm[:, None]), "D": np.ascontiguousarray(D / scale), "Zv": N @ inverse * scale,
-        "Zt": Z0 + N @ shift, "C": (C + C.T) / 2, "scale": scale, "regularisation": added,
+        "M": np.ascontiguousarray(M / norm[:, None]), "D": np.ascontiguousarray(D / scale),
+        "Zv": (inverse if plain else N @ inverse) * scale, "Zt": shift if plain else Z0 + N @ shift, "C": (C + C.T) / 2,
+        "scale": scale, "regularisation": added,
     }  # fmt: skip
 
 
