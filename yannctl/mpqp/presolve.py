@@ -13,7 +13,6 @@ from jaxtyping import Float, Int
 
 from yannctl.errors import ModelError
 
-
 _FAR = 1e150  # stands in for an infinite bound where zero times infinity would be undefined
 
 
@@ -174,9 +173,7 @@ def _match_rows(
     return A[keep], R[keep], rows[keep], [(place[i], a, b) for i, a, b in pairs], problem
 
 
-def _pairs(
-    A: np.ndarray, i: np.ndarray, j: np.ndarray, sign: float, tolerance: float
-) -> tuple[np.ndarray, np.ndarray]:
+def _pairs(A: np.ndarray, i: np.ndarray, j: np.ndarray, sign: float, tolerance: float) -> tuple[np.ndarray, np.ndarray]:
     """Return the pairs i < j with A_i + sign A_j = 0 within the tolerance."""
     above = i < j
     i, j = i[above], j[above]

@@ -2,8 +2,6 @@
 
 import typing
 
-import numpy as np
-
 from .compilation import inner, kernel
 from .kernels_closure import outside, scan, walk
 from .kernels_dd import cut_box
@@ -63,9 +61,7 @@ def ball_centre(start, q, row, H, k, sub_H, sub_k, square, basis, centre):
     reflect = square[2, 0]
     x = square[2, 1]
     rest = facet_rows(row, H, k, start, start + q, n, sub_H, sub_k, reflect)
-    if rest < 0 or not largest_ball(
-        sub_H, sub_k, rest, n - 1, 4.0 * n, basis, square[0], square[1], square[3, 0], x
-    ):
+    if rest < 0 or not largest_ball(sub_H, sub_k, rest, n - 1, 4.0 * n, basis, square[0], square[1], square[3, 0], x):
         for j in range(n):
             x[j] = 0.0
     facet_point(row, H, k, n, reflect, x, centre[row])

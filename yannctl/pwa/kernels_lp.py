@@ -153,7 +153,7 @@ def largest_ball(H, k, q, d, bound, basis, square, inverse, row, x):
 @inner
 @typing.no_type_check
 def facet_rows(i, H, k, first, last, n, out_H, out_k, reflect):
-    """Write the rows first .. last - 1 of the facet on row i, in coordinates of its hyperplane; return their number, -1 when empty.
+    """Write rows first .. last - 1 within the hyperplane of row i; return their number, -1 when the facet is empty.
 
     The reflection I - 2 w w' takes the normal to the first axis; the hyperplane's coordinates are the other n - 1 axes.
     """

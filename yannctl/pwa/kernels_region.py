@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from .compilation import inner, once
-from .kernels_dd import cut_all, facets
+from .kernels_dd import cut_all
+from .kernels_facets import facets, sort_by_slack
 from .kernels_lp import facets_by_balls
 
 NOISE = 2e-15  # rounding error of a row, relative to the numbers it is made from
@@ -245,32 +246,6 @@ def region_rows(program, nw, work):
     measure_rows(work.H, base, q, work.size, work.reach)
     zero = program.tolerances[1]
     return keep_rows(work.H, work.k, base, q, work.size, work.reach, work.scale, zero, work.order)
-
-
-@inner
-@typing.no_type_check
-def sort_by_slack(H, k, count, point, slack, order):
-    """Order the listed rows by their slack at a point, least first (shell sort)."""
-    n = H.shape[0]
-    for i in range(count):
-        row = order[i]
-        total = k[row]
-        for j in range(n):
-            total -= H[j, row] * point[j]
-        slack[row] = total
-    gap = 1
-    while gap < count:
-        gap = 3 * gap + 1
-    while gap > 1:
-        gap //= 3
-        for i in range(gap, count):
-            held = order[i]
-            size = slack[held]
-            j = i
-            while j >= gap and slack[order[j - gap]] > size:
-                order[j] = order[j - gap]
-                j -= gap
-            order[j] = held
 
 
 @once

@@ -50,7 +50,9 @@ def polytope_vertices(
     limit = 64 << n
     while limit <= max(_MOST_VERTICES, 64 << n):
         vx, bits, slack = np.empty((n, limit)), np.zeros((limit, words), dtype=np.uint64), np.empty(limit)
-        nv = cut_box(rows, right, len(right), n, tolerance, limit, vx, bits, slack, np.empty((2, limit), dtype=np.int64))
+        nv = cut_box(
+            rows, right, len(right), n, tolerance, limit, vx, bits, slack, np.empty((2, limit), dtype=np.int64)
+        )
         if nv >= 0:
             return vx[:, :nv].T.copy()
         limit *= 4

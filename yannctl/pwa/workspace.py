@@ -44,7 +44,9 @@ def make_work(program: Program, settings: Settings) -> Work:
         "sides": ((2, nv), np.int64), "used": (q, np.int64), "count": (q, np.int64), "centre": ((q, n), float),
         "point": (n, float), "ratio": (na, float), "key": ((m + 63) // 64 + (m == 0), np.uint64),
         "rows": ((q, n), float), "right": (q, float), "basis": (n + 2, np.int64), "square": ((n + 2, n + 2), float),
-        "inverse": ((n + 2, n + 2), float), "lp_row": (n + 2, float), "x": (max(n + 2, na), float), "sub_H": ((q, max(n - 1, 1)), float),
+        "inverse": ((n + 2, n + 2), float),
+        "lp_row": (n + 2, float),
+        "x": (max(n + 2, na), float), "sub_H": ((q, max(n - 1, 1)), float),
         "sub_k": (q, float), "reflect": (n, float),
     }  # fmt: skip
     work = Work(**{name: np.empty(shape, dtype=dtype) for name, (shape, dtype) in shapes.items()})
