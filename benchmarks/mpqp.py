@@ -1,9 +1,9 @@
 """Explicit solver: regions, time and correctness on the canonical problems, beside PPOPT where it is installed.
 
-Run `python benchmarks/mpqp.py [--short] [--only NAME ...] [--json FILE]`; exit code 1 when a correctness target does not
-hold. Times are CPU seconds of one thread, the median of at least three solves, with the compilation apart.
-PPOPT runs with GLPK and DAQP, its fastest setting; the ratio is taken with the faster of two of its algorithms that finds
-as many regions. "Alone" compares exploration with PPOPT's solve call, "whole" solve, objects and closure audit with
+Run `python benchmarks/mpqp.py [--short] [--only NAME ...] [--json FILE]`; exit code 1 when a correctness target does
+not hold. Times are CPU seconds of one thread, the median of at least three solves, with the compilation apart.
+PPOPT runs with GLPK and DAQP, its fastest setting; the ratio is taken with the faster of two of its algorithms that
+finds as many regions. "Alone" compares exploration with PPOPT's solve call, "whole" solve, objects and closure audit with
 PPOPT's program and solve call.
 """
 
@@ -47,8 +47,8 @@ def run(names: list[str], short: bool) -> dict[str, Any]:
         short: whether fewer samples are checked and slow runs of PPOPT left out.
 
     Returns:
-        {"ok": all correctness targets hold, "compile_seconds", "rows": one dictionary a problem, and the geometric means
-        "alone" and "whole" of the ratios to PPOPT, None without it}.
+        {"ok": all correctness targets hold, "compile_seconds", "rows": one dictionary a problem, and the geometric
+        means "alone" and "whole" of the ratios to PPOPT, None without it}.
     """
     start = time.perf_counter()
     solve_mpqp(problem("P1_N5"))
