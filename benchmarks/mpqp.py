@@ -1,21 +1,31 @@
 """Explicit solver: regions, time and correctness on the canonical problems, beside PPOPT where it is installed.
 
-Run `python benchmarks/mpqp.py [--short] [--json FILE]`; exit code 1 when a correctness target does not hold.
-Times are CPU seconds of one thread, the median of three solves, with the compilation apart.
+Run `python benchmarks/mpqp.py [--short] [--only NAME ...] [--json FILE]`; exit code 1 when a correctness target does
+not hold. Times are CPU seconds of one thread, the median of at least three solves, with the compilation apart.
+PPOPT runs with GLPK and DAQP, its fastest setting; the ratio is taken with the faster of two of its algorithms that
+finds as many regions. "Alone" compares exploration with PPOPT's solve call, "whole" solve, objects and closure audit with
+PPOPT's program and solve call.
 """
 
 import argparse
+import contextlib
 import importlib.util
+import io
 import json
+import signal
 import sys
 import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from yannctl import MpQp, PwaLaw, solve_mpqp
+from yannctl import MpQp, PwaLaw, Settings, solve_mpqp
+from yannctl.mpqp.presolve import presolve
 from yannctl.pwa.audit import facet_centres
+from yannctl.pwa.closure import repair
+from yannctl.pwa.exploration import Exploration
 
 sys.path.insert(0, str(Path(__file__).parent))
 from problems import REGIONS, problem
@@ -27,47 +37,75 @@ SHORT = (
 )  # fmt: skip
 LOOKED_UP = ("P1_N10", "P2_N3", "P3_N10", "P5_n5m20t3", "P4_nx4_N3", "P2_N5")
 PPOPT_SECONDS = 60.0
+ALGORITHMS = ("combinatorial_graph", "geometric")
 
 
-def run(short: bool) -> dict[str, Any]:
+def run(short: bool, names: Sequence[str] | None = None) -> dict[str, Any]:
     """Solve the problems and check the laws.
 
     Args:
-        short: whether to leave out what takes more than a minute in all.
+        short: whether fewer samples are checked and slow runs of PPOPT left out.
+        names: keys of `REGIONS`; None for all of them, or those of the short form.
 
     Returns:
-        {"ok": all correctness targets hold, "compile_seconds", "rows" and "look_ups": a dictionary a problem}.
+        {"ok": all correctness targets hold, "compile_seconds", "rows" and "look_ups": a dictionary a problem, and the
+        geometric means "alone" and "whole" of the ratios to PPOPT, None without it}.
     """
     start = time.perf_counter()
     solve_mpqp(problem("P1_N5"))
     compile_seconds = time.perf_counter() - start
-    rows = [measure(name, 2000 if short else 10_000, short) for name in (SHORT if short else REGIONS)]
-    trees = look_ups(LOOKED_UP[:4] if short else LOOKED_UP)
+    rows = [measure(name, 2000 if short else 10_000, short) for name in names or (SHORT if short else tuple(REGIONS))]
+    means = {kind: _geometric_mean([row[kind] for row in rows if row[kind]]) for kind in ("alone", "whole")}
+    trees = look_ups(LOOKED_UP[:2] if short else LOOKED_UP)
     ok = all(row["ok"] for row in rows) and not any(row["wrong"] for row in trees)
-    return {"ok": ok, "compile_seconds": compile_seconds, "rows": rows, "look_ups": trees}
+    return {"ok": ok, "compile_seconds": compile_seconds, "rows": rows, "look_ups": trees} | means
+
+
+def _geometric_mean(ratios: list[float]) -> float | None:
+    return float(np.exp(np.mean(np.log(ratios)))) if ratios else None
+
+
+def explored(program: MpQp) -> Exploration:
+    """Return a finished exploration: everything but the objects."""
+    exploration = Exploration(presolve(program), Settings())
+    exploration.find_start()
+    exploration.run()
+    repair(exploration)
+    return exploration
+
+
+def cpu_seconds(call: Callable[[], Any]) -> float:
+    """Return the median CPU seconds of a call, at least three of them and half a second in all."""
+    times: list[float] = []
+    while len(times) < 3 or (sum(times) < 0.5 and len(times) < 51):
+        start = time.process_time()
+        call()
+        times.append(time.process_time() - start)
+    return float(np.median(times))
 
 
 def measure(name: str, samples: int, short: bool) -> dict[str, Any]:
-    """Solve one problem three times and check its law against an online QP."""
+    """Solve one problem several times and check its law against an online QP."""
     program = problem(name)
-    times = []
     law = solve_mpqp(program)
-    for _ in range(3):
-        start = time.process_time()
-        law = solve_mpqp(program)
-        times.append(time.process_time() - start)
-    seconds = float(np.median(times))
-    uncovered, error = compare(law, program, samples)
     audit = law.audit()
+    alone = cpu_seconds(lambda: explored(program))
+    seconds = cpu_seconds(lambda: solve_mpqp(program))
+    whole = cpu_seconds(lambda: solve_mpqp(program).audit())
+    uncovered, error = compare(law, program, samples)
     expected = REGIONS[name]
-    row = {
-        "problem": name, "regions": law.n_regions, "expected": expected, "laws": law.n_laws, "ms": 1e3 * seconds,
-        "regions_per_second": law.n_regions / max(seconds, 1e-9), "uncovered": uncovered, "max_error": error,
-        "open_facets": audit.n_open, "status": law.status,
+    row: dict[str, Any] = {
+        "problem": name, "regions": law.n_regions, "expected": expected, "laws": law.n_laws, "alone_ms": 1e3 * alone,
+        "ms": 1e3 * seconds, "whole_ms": 1e3 * whole, "regions_per_second": law.n_regions / max(alone, 1e-9),
+        "uncovered": uncovered, "max_error": error, "open_facets": audit.n_open, "status": law.status,
     }  # fmt: skip
     right = expected in {None, law.n_regions} and law.status == "complete"
     row["ok"] = bool(right and uncovered == 0 and error <= MAX_ERROR and audit.n_open == 0)
     row |= ppopt_columns(program, short)
+    peers = [row[f"ppopt_{algorithm}"] for algorithm in ALGORITHMS]
+    correct = [peer for peer in peers if isinstance(peer, dict) and peer.get("regions") == law.n_regions]
+    row["alone"] = min(peer["seconds"] for peer in correct) / alone if correct else None
+    row["whole"] = min(peer["whole_seconds"] for peer in correct) / whole if correct else None
     return row
 
 
@@ -138,15 +176,30 @@ def compare(law: PwaLaw, program: MpQp, samples: int) -> tuple[int, float]:
 
 def ppopt_columns(program: MpQp, short: bool) -> dict[str, Any]:
     """Return regions and CPU seconds of PPOPT's combinatorial-graph and geometric algorithms, if it is installed."""
-    names = ("combinatorial_graph", "geometric")
     if importlib.util.find_spec("ppopt") is None:
-        return {f"ppopt_{name}": "not installed" for name in names}
-    if short and len(program.b) > 45:
-        return {f"ppopt_{name}": "left out" for name in names}
-    return {f"ppopt_{name}": _run_ppopt(program, name) for name in names}
+        return {f"ppopt_{name}": "not installed" for name in ALGORITHMS}
+    seconds = 5.0 if short else PPOPT_SECONDS
+    return {f"ppopt_{name}": _run_ppopt(program, name, seconds) for name in ALGORITHMS}
 
 
-def _run_ppopt(program: MpQp, algorithm: str) -> dict[str, Any]:
+def _run_ppopt(program: MpQp, algorithm: str, seconds: float) -> dict[str, Any]:
+    """Return the medians of three runs, or what one run gave when it takes longer than a second."""
+    runs: list[dict[str, Any]] = []
+    while len(runs) < 3:
+        try:
+            with cpu_limit(seconds), contextlib.redirect_stdout(io.StringIO()):
+                runs.append(_solve_ppopt(program, algorithm))
+        except TimeoutError:
+            return {"failed": f"> {seconds:g} s"}
+        except Exception as error:  # a peer's failure is a row, not ours
+            return {"failed": f"{type(error).__name__}: {error}"}
+        if runs[-1]["seconds"] > 1:
+            break
+    medians = {key: float(np.median([run[key] for run in runs])) for key in ("seconds", "whole_seconds")}
+    return {"regions": runs[-1]["regions"]} | medians
+
+
+def _solve_ppopt(program: MpQp, algorithm: str) -> dict[str, Any]:
     from ppopt.mp_solvers.solve_mpqp import mpqp_algorithm, solve_mpqp as solve_ppopt  # noqa: I001
     from ppopt.mpqp_program import MPQP_Program
     from ppopt.solver import Solver
@@ -154,28 +207,48 @@ def _run_ppopt(program: MpQp, algorithm: str) -> dict[str, Any]:
     eye = np.eye(len(program.theta_min))
     domain = np.concatenate([program.theta_max, -program.theta_min])[:, None]
     start = time.process_time()
+    peer = MPQP_Program(
+        A=np.array(program.A), b=program.b[:, None].copy(), c=program.f[:, None].copy(), H=np.array(program.F),
+        Q=np.array(program.H), A_t=np.vstack([eye, -eye]), b_t=domain, F=np.array(program.B),
+        solver=Solver({"lp": "glpk", "qp": "daqp", "milp": "glpk", "miqp": "gurobi"}),
+    )  # fmt: skip
+    begin = time.process_time()
+    answer = solve_ppopt(peer, mpqp_algorithm[algorithm])
+    end = time.process_time()
+    return {"regions": len(answer.critical_regions), "seconds": end - begin, "whole_seconds": end - start}
+
+
+@contextlib.contextmanager
+def cpu_limit(seconds: float) -> Iterator[None]:
+    """Raise TimeoutError in the block after so many CPU seconds of this process."""
+
+    def stop(*_: Any) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
-        peer = MPQP_Program(
-            np.array(program.A), program.b[:, None].copy(), np.array(program.B), program.f[:, None].copy(),
-            np.array(program.F), np.array(program.H), np.vstack([eye, -eye]), domain,
-            solver=Solver({"lp": "glpk", "qp": "daqp", "milp": "glpk", "miqp": "gurobi"}),
-        )  # fmt: skip
-        answer = solve_ppopt(peer, mpqp_algorithm[algorithm])
-    except Exception as error:  # a peer's failure is a row, not ours
-        return {"failed": f"{type(error).__name__}: {error}"}
-    return {"regions": len(answer.critical_regions), "seconds": time.process_time() - start}
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
 
 
 def table(result: dict[str, Any]) -> str:
     """Return the result as text."""
-    titles = ("regions", "laws", "ms", "regions/s", "uncovered", "max error", "open")
+    titles = ("regions", "laws", "alone ms", "ms", "audited ms", "regions/s", "uncovered", "max error", "open")
     head = f"{'problem':<12}" + "".join(f"{title:>11}" for title in titles)
-    lines = [f"compilation and first solve {result['compile_seconds']:.1f} s", f"{head}  ok  PPOPT graph / geometric"]
+    lines = [f"compilation and first solve {result['compile_seconds']:.1f} s"]
+    lines.append(f"{head}  ok  PPOPT graph / geometric, its best / ours: alone, whole")
     for row in result["rows"]:
-        numbers = f"{row['regions']:>11}{row['laws']:>11}{row['ms']:>11.2f}{row['regions_per_second']:>11.0f}"
+        numbers = f"{row['regions']:>11}{row['laws']:>11}{row['alone_ms']:>11.2f}{row['ms']:>11.2f}"
+        speed = f"{row['whole_ms']:>11.2f}{row['regions_per_second']:>11.0f}"
         checks = f"{row['uncovered']:>11}{row['max_error']:>11.1e}{row['open_facets']:>11}"
-        peers = " / ".join(_peer(row[f"ppopt_{name}"]) for name in ("combinatorial_graph", "geometric"))
-        lines.append(f"{row['problem']:<12}{numbers}{checks}  {'yes' if row['ok'] else 'NO':<4}{peers}")
+        peers = " / ".join(_peer(row[f"ppopt_{name}"]) for name in ALGORITHMS)
+        ratios = f"  {row['alone']:.0f}, {row['whole']:.0f}" if row["alone"] else ""
+        lines.append(f"{row['problem']:<12}{numbers}{speed}{checks}  {'yes' if row['ok'] else 'NO':<4}{peers}{ratios}")
+    if result["alone"]:
+        lines.append(f"geometric mean of PPOPT / ours: alone {result['alone']:.0f}, whole {result['whole']:.0f}")
     lines.append(
         "\nlook-up by search tree, compiled: batched on points that do not repeat, and single calls from Python"
     )
@@ -196,9 +269,10 @@ def main() -> int:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--short", action="store_true", help="at most a minute")
+    parser.add_argument("--only", metavar="NAME", nargs="+", choices=sorted(REGIONS), help="these problems only")
     parser.add_argument("--json", metavar="FILE", help="write the result to a file")
     arguments = parser.parse_args()
-    result = run(arguments.short)
+    result = run(arguments.short, arguments.only)
     print(table(result))
     if arguments.json:
         Path(arguments.json).write_text(json.dumps(result, indent=1))

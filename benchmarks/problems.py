@@ -13,8 +13,9 @@ from yannctl import MpQp
 
 # Number of critical regions, before equal laws are merged; None where only the law is checked.
 REGIONS: dict[str, int | None] = {
-    "P1_N5": 31, "P1_N10": 43, "P1_N20": 43, "P2_N3": 285, "P2_N5": 1683, "P3_N5": 211, "P3_N10": 795,
-    "P4_nx4_N3": 1059, "P5_n3m10t4": 39, "P5_n5m20t3": 226, "P5_n5m20t6": 495, "H_facet": 12, "H_licq": 11,
+    "P1_N5": 31, "P1_N10": 43, "P1_N20": 43, "P2_N3": 285, "P2_N5": 1683, "P2_N8": 9447, "P2_N10": 20543,
+    "P3_N5": 211, "P3_N10": 795, "P4_nx4_N3": 1059, "P4_nx4_N5": 5909, "P4_nx6_N3": None, "P4_nx6_N5": None,
+    "P5_n3m10t4": 39, "P5_n5m20t3": 226, "P5_n5m20t6": 495, "P5_n10m20t4": 17219, "H_facet": 12, "H_licq": 11,
     "H_twice": 31, "H_units": 43, "H_long": 43, "H_twins": 361, "H_deadbeat": 53, "H_weak": None,
 }  # fmt: skip
 
@@ -29,9 +30,11 @@ def problem(name: str) -> MpQp:
     if kind == "H":
         return _HARD[rest]()
     if kind == "P5":
-        return _random(*{"n3m10t4": (3, 10, 4, 0), "n5m20t3": (5, 20, 3, 1), "n5m20t6": (5, 20, 6, 2)}[rest])
-    horizon = int(rest.rpartition("N")[2])
-    return {"P1": _integrator, "P2": _pendulum, "P3": _reactor, "P4": _chain}[kind](horizon)
+        return _random(*_RANDOM[rest])
+    size, _, horizon = rest.rpartition("N")
+    if kind == "P4":
+        return _chain(int(horizon), int(size[2:-1]) // 2)
+    return {"P1": _integrator, "P2": _pendulum, "P3": _reactor}[kind](int(horizon))
 
 
 def _program(parts: dict) -> MpQp:
@@ -125,6 +128,9 @@ def _random(n: int, m: int, ntheta: int, seed: int) -> MpQp:
     A = np.vstack([half, -half])
     one = np.ones(ntheta)
     return MpQp(H=root @ root.T, f=f, F=F, A=A, b=b, B=-A @ point, theta_min=-one, theta_max=one, n_out=n)
+
+
+_RANDOM = {"n3m10t4": (3, 10, 4, 0), "n5m20t3": (5, 20, 3, 1), "n5m20t6": (5, 20, 6, 2), "n10m20t4": (10, 20, 4, 3)}
 
 
 def _facet() -> MpQp:

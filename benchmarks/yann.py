@@ -118,21 +118,23 @@ def run(short: bool = False) -> dict[str, Any]:
     return {"benchmark": "yann", "short": short, "laws": laws, "ok": all(law["ok"] for law in laws)}
 
 
-def print_table(report: dict[str, Any]) -> None:
-    """Print one block a law."""
+def table(report: dict[str, Any]) -> str:
+    """Return the report as text, one block a law."""
+    lines = []
     for law in report["laws"]:
         title = f"N = {law['N']}, soft = {law['soft']}: {law['regions']} regions, {law['laws']} laws"
-        print(f"{title}, solved in {law['solve_s']:.2f} s, law(theta) {law['law_batch_per_s']:.3g}/s")
-        print(f"  {'form':<12}{'type':<9}{'weights':>9}{'build s':>9}{'single/s':>11}{'batch/s':>11}{'max error':>11}")
+        lines.append(f"{title}, solved in {law['solve_s']:.2f} s, law(theta) {law['law_batch_per_s']:.3g}/s")
+        head = f"{'weights':>9}{'build s':>9}{'single/s':>11}{'batch/s':>11}{'max error':>11}"
+        lines.append(f"  {'form':<12}{'type':<9}{head}")
         for row in law["forms"]:
             speeds = f"{row['single_per_s']:>11.3g}{row['batch_per_s']:>11.3g}"
             figures = f"{row['weights']:>9}{row['build_s']:>9.3f}{speeds}{row['max_error']:>11.2g}"
-            print(f"  {row['form']:<12}{row['dtype']:<9}{figures}  {'exact' if row['ok'] else 'WRONG'}")
+            lines.append(f"  {row['form']:<12}{row['dtype']:<9}{figures}  {'exact' if row['ok'] else 'WRONG'}")
         critic = law["critic"]
-        figures = (
-            f"{critic['build_s']:>9.3f}{'':>11}{critic['batch_per_s']:>11.3g}{critic['max_relative_error']:>11.2g}"
-        )
-        print(f"  {'critic':<12}{'float64':<9}{critic['weights']:>9}{figures}  {'exact' if critic['ok'] else 'WRONG'}")
+        speeds = f"{critic['build_s']:>9.3f}{'':>11}{critic['batch_per_s']:>11.3g}{critic['max_relative_error']:>11.2g}"
+        figures = f"{critic['weights']:>9}{speeds}"
+        lines.append(f"  {'critic':<12}{'float64':<9}{figures}  {'exact' if critic['ok'] else 'WRONG'}")
+    return "\n".join(lines)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -141,7 +143,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the report to this file")
     options = parser.parse_args(arguments)
     report = run(options.short)
-    print_table(report)
+    print(table(report))
     if options.json:
         options.json.write_text(json.dumps(report, indent=1))
     return 0 if report["ok"] else 1

@@ -31,12 +31,13 @@ def bench(
 ) -> None:
     """Measure a stage side by side with its peers; a peer that is missing is a row `not installed`."""
     output = Output(json)
-    result = _load(what).run(short=short)
-    output.line(result["table"])
+    benchmark = _load(what)
+    result = benchmark.run(short=short)
+    output.line(benchmark.table(result))
     if out is not None:
         write_whole(out, (jsonlib.dumps(plain(result), indent=1) + "\n").encode())
         output.line(f"written to {out}")
-    output.result({key: value for key, value in result.items() if key != "table"})
+    output.result(result)
     if not result["ok"]:
         raise typer.Exit(1)
 

@@ -13,6 +13,8 @@ from jaxtyping import Float, Int
 
 from yannctl.errors import ModelError
 
+_FAR = 1e150  # stands in for an infinite bound where zero times infinity would be undefined
+
 
 @dataclass(frozen=True)
 class ReducedProgram:
@@ -77,9 +79,9 @@ def presolve(
     A, R, rows, S, s, zero_problem = _split_zero_rows(A, R, S, s)
     A, R, rows, pairs, pair_problem = _match_rows(A, R, rows, duplicate_tolerance)
     N, Z0, A, R = _eliminate(A, R, [position for position, _, _ in pairs])
-    keep = np.setdiff1d(np.arange(len(rows)), [position for position, _, _ in pairs])
-    A, R, rows = A[keep], R[keep], rows[keep]
-    if pairs:  # rows may have become constant or equal once the equalities are gone
+    if pairs:
+        keep = np.setdiff1d(np.arange(len(rows)), [position for position, _, _ in pairs])
+        A, R, rows = A[keep], R[keep], rows[keep]  # rows may have become constant or equal once the equalities are gone
         A, R, index, S, s, late = _split_zero_rows(A, R, S, s)
         rows = rows[index]
         A, R, rows, more, later = _match_rows(A, R, rows, duplicate_tolerance)
@@ -144,30 +146,39 @@ def _match_rows(
     """
     gram = A @ A.T
     drop = np.zeros(len(A), dtype=bool)
-    reach = np.abs(R[:, :-1]).sum(axis=1)
-    for i, j in zip(*np.nonzero(np.triu(gram > 1 - 1e-9, 1)), strict=True):
-        if drop[i] or drop[j] or np.abs(A[i] - A[j]).max() > tolerance:
-            continue
-        gap = R[j] - R[i]
-        size = tolerance * (1.0 + reach[i] + abs(R[i, -1]))
-        if gap[-1] >= np.abs(gap[:-1]).sum() - size:
-            drop[j] = True
-        elif -gap[-1] >= np.abs(gap[:-1]).sum() - size:
-            drop[i] = True
+    size = tolerance * (1.0 + np.abs(R).sum(axis=1))
+    i, j = _pairs(A, *np.nonzero(gram > 1 - 1e-9), -1.0, tolerance)
+    gap = R[j] - R[i]
+    spread = np.abs(gap[:, :-1]).sum(axis=1) - size[i]
+    first, second = gap[:, -1] >= spread, -gap[:, -1] >= spread
+    for a, b, weaker, stronger in zip(*(x.tolist() for x in (i, j, first, second)), strict=True):
+        if not (drop[a] or drop[b]) and (weaker or stronger):
+            drop[b if weaker else a] = True
     pairs, problem = [], ""
-    for i, j in zip(*np.nonzero(np.triu(gram < -1 + 1e-9, 1)), strict=True):
-        if drop[i] or drop[j] or np.abs(A[i] + A[j]).max() > tolerance:
+    i, j = _pairs(A, *np.nonzero(gram < -1 + 1e-9), 1.0, tolerance)
+    gap = R[i] + R[j]
+    equal = np.abs(gap).max(axis=1, initial=0.0) <= size[i]
+    opposed = gap[:, -1] + np.abs(gap[:, :-1]).sum(axis=1) < -size[i]
+    for place in np.flatnonzero(equal | opposed):
+        a, b = int(i[place]), int(j[place])
+        if drop[a] or drop[b]:
             continue
-        gap = R[i] + R[j]
-        size = tolerance * (1.0 + reach[i] + abs(R[i, -1]))
-        if np.abs(gap).max() <= size:
-            drop[j] = True
-            pairs.append((int(i), int(rows[i]), int(rows[j])))
-        elif gap[-1] + np.abs(gap[:-1]).sum() < -size:
-            problem = f"rows {rows[i]} and {rows[j]} of A contradict each other on the whole parameter box"
+        if equal[place]:
+            drop[b] = True
+            pairs.append((a, int(rows[a]), int(rows[b])))
+        else:
+            problem = f"rows {rows[a]} and {rows[b]} of A contradict each other on the whole parameter box"
     keep = np.flatnonzero(~drop)
     place = {int(old): new for new, old in enumerate(keep)}
     return A[keep], R[keep], rows[keep], [(place[i], a, b) for i, a, b in pairs], problem
+
+
+def _pairs(A: np.ndarray, i: np.ndarray, j: np.ndarray, sign: float, tolerance: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the pairs i < j with A_i + sign A_j = 0 within the tolerance."""
+    above = i < j
+    i, j = i[above], j[above]
+    close = np.abs(A[i] + sign * A[j]).max(axis=1, initial=0.0) <= tolerance
+    return i[close], j[close]
 
 
 def _eliminate(A: np.ndarray, R: np.ndarray, equal: list[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -194,14 +205,14 @@ def _drop_never_active(A: np.ndarray, R: np.ndarray, rows: np.ndarray) -> tuple[
     upper, lower = np.full(nz, np.inf), np.full(nz, -np.inf)
     place = np.abs(A).argmax(axis=1)
     most = R[:, -1] + np.abs(R[:, :-1]).sum(axis=1)
-    for i in np.flatnonzero(single):
-        j, a = place[i], A[i, place[i]]
-        if a > 0:
-            upper[j] = min(upper[j], most[i] / a)
-        else:
-            lower[j] = max(lower[j], most[i] / a)
-    with np.errstate(invalid="ignore"):
-        peak = np.where(A > 0, A * upper, np.where(A < 0, A * lower, 0.0)).sum(axis=1)
+    i = np.flatnonzero(single)
+    entry = A[i, place[i]]
+    bound, up = most[i] / entry, entry > 0
+    np.minimum.at(upper, place[i[up]], bound[up])
+    np.maximum.at(lower, place[i[~up]], bound[~up])
+    free = ~np.isfinite(upper), ~np.isfinite(lower)
+    upper[free[0]], lower[free[1]] = _FAR, -_FAR
+    peak = np.maximum(A, 0.0) @ upper + np.minimum(A, 0.0) @ lower
     least = R[:, -1] - np.abs(R[:, :-1]).sum(axis=1)
     keep = single | ~(peak < least - 1e-9 * (1.0 + np.abs(least)))
     return A[keep], R[keep], rows[keep]
@@ -212,8 +223,9 @@ def _least_distance(
     condition_limit: float,
 ) -> dict[str, Any]:  # fmt: skip
     """Return the fields M, D, Zv, Zt, C, scale and regularisation of the least-distance form."""
-    linear = N.T @ (L + H @ Z0)
-    Hy = N.T @ H @ N
+    plain = N.shape[0] == N.shape[1]  # no equalities: N is the identity and Z0 zero
+    linear = L if plain else N.T @ (L + H @ Z0)
+    Hy = H if plain else N.T @ H @ N
     Hy, added = _positive_definite(Hy, linear, regularisation, condition_limit)
     inverse = np.linalg.inv(np.linalg.cholesky(Hy)).T  # y = inverse v + shift, inverse inverse' = Hy^-1
     shift = -inverse @ (inverse.T @ linear)
@@ -221,10 +233,13 @@ def _least_distance(
     norm = np.sqrt((M * M).sum(axis=1))
     D = (R - A @ shift) / norm[:, None]
     scale = float(np.abs(D).max(initial=0.0)) or 1.0
-    C = Z0.T @ H @ Z0 + L.T @ Z0 + Z0.T @ L + linear.T @ shift
+    C = linear.T @ shift
+    if not plain:
+        C = C + Z0.T @ H @ Z0 + L.T @ Z0 + Z0.T @ L
     return {
-        "M": np.ascontiguousarray(M / norm[:, None]), "D": np.ascontiguousarray(D / scale), "Zv": N @ inverse * scale,
-        "Zt": Z0 + N @ shift, "C": (C + C.T) / 2, "scale": scale, "regularisation": added,
+        "M": np.ascontiguousarray(M / norm[:, None]), "D": np.ascontiguousarray(D / scale),
+        "Zv": (inverse if plain else N @ inverse) * scale, "Zt": shift if plain else Z0 + N @ shift, "C": (C + C.T) / 2,
+        "scale": scale, "regularisation": added,
     }  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """From explored active sets to a `PwaLaw` in the units of theta."""
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -72,12 +73,15 @@ def _value(mpqp: Any, reduced: Any, curvature: np.ndarray) -> dict[str, np.ndarr
 def _active_sets(exploration: Any, n_regions: int) -> tuple[tuple[int, ...], ...]:
     """Return each region's active rows as indices of the original program; equalities are always active."""
     reduced, store = exploration.reduced, exploration.store
+    if not n_regions:
+        return ()
     equal = [i for i, _ in reduced.equalities]
     words = store.sets[store.region_set[:n_regions]].astype("<u8")
     bits = np.unpackbits(words.view(np.uint8).reshape(n_regions, -1), axis=1, bitorder="little")
     region, row = np.nonzero(bits)
-    parts = np.split(reduced.rows[row], np.searchsorted(region, np.arange(1, n_regions)))
-    return tuple(tuple(sorted([*equal, *part.tolist()])) for part in parts) if n_regions else ()
+    rows = reduced.rows[row].tolist()
+    ends = np.searchsorted(region, np.arange(n_regions + 1)).tolist()
+    return tuple(tuple(sorted(equal + rows[s:e])) for s, e in itertools.pairwise(ends))
 
 
 def _outcome(exploration: Any, n_regions: int) -> tuple[str, str]:

@@ -13,9 +13,13 @@ from jaxtyping import Float, Int
 from yannctl.errors import ModelError
 
 from .exploration import Exploration
+from .kernels_audit import look_beyond, match_facets, write_centres
 from .online import OnlineQp
 from .regions import ball, scaled_rows
 
+_NOTHING, _BORDER = 0, 2
+_MATCH = 1e-6  # facets of two regions whose centres are this close are the same facet
+_MOST_VERTICES = 4096
 _STEPS = (1.0, 3.0)  # multiples of settings.step: what is open at one and closed at the other is thinner than that
 
 
@@ -80,24 +84,39 @@ def audit(law: Any) -> Audit:
     reduced = presolve(law.mpqp, settings.duplicate_tolerance, settings.regularisation, settings.condition_limit)
     online = OnlineQp(reduced, settings.multiplier_tolerance)
     centres, normals, regions = facet_centres(law)
-    covered = np.zeros(len(centres), dtype=bool)
-    border = np.zeros(len(centres), dtype=bool)
-    for factor in _STEPS:
-        beyond = centres + factor * settings.step * normals
-        covered |= law.locate(_physical(reduced, beyond)) >= 0
-        border |= (beyond @ reduced.S.T > reduced.s).any(axis=1)
+    step = settings.step
+    beyond = _beyond(law, reduced, centres, regions)
+    far = ((centres + _STEPS[1] * step * normals) @ reduced.S.T > reduced.s).any(axis=1)
     open_facets, infeasible = [], 0
-    for row in np.flatnonzero(~covered & ~border):
-        theta = centres[row] + settings.step * normals[row]
-        support = online.support(theta)
-        if support is None or online.support(centres[row] + _STEPS[-1] * settings.step * normals[row]) is None:
+    for row in np.flatnonzero((beyond == _NOTHING) & ~far):
+        theta, farther = (centres[row] + factor * step * normals[row] for factor in _STEPS)
+        if online.support(theta) is None:
+            infeasible += 1
+            continue
+        if law.locate(_physical(reduced, farther)) >= 0:
+            continue
+        if online.support(farther) is None:
             infeasible += 1
             continue
         radius = _missing_radius(reduced, settings, theta)
         if np.isnan(radius) or radius > settings.radius_tolerance:
             point = _physical(reduced, theta)
             open_facets.append(OpenFacet(int(regions[row]), int(row), point, radius))
-    return Audit(tuple(open_facets), len(centres), int(border.sum()), infeasible)
+    return Audit(tuple(open_facets), len(centres), int(((beyond == _BORDER) | far).sum()), infeasible)
+
+
+def _beyond(law: Any, reduced: Any, centres: np.ndarray, regions: np.ndarray) -> np.ndarray:
+    """Return what lies `settings.step` beyond each facet: nothing, a region, or the border of the parameter set."""
+    H, k = scaled_rows(law)
+    direction = np.random.default_rng(0).standard_normal(law.ntheta)
+    key = centres @ (direction / np.abs(direction).sum())  # two points differ by at least as much as their keys
+    neighbour, kind = np.empty(len(k), dtype=np.int64), np.empty(len(k), dtype=np.int64)
+    match_facets(centres, regions, key, np.argsort(key, kind="stable"), _MATCH, neighbour)
+    look_beyond(
+        law.row_start, H, k, reduced.S, reduced.s, regions, neighbour, centres, law.settings.step,
+        law.settings.locate_tolerance, np.empty(law.ntheta), kind,
+    )  # fmt: skip
+    return kind
 
 
 def facet_centres(
@@ -110,29 +129,19 @@ def facet_centres(
     """
     H, k = scaled_rows(law)
     regions = np.repeat(np.arange(law.n_regions), np.diff(law.row_start))
-    centres = np.empty_like(H)
     n = law.ntheta
-    for i in range(law.n_regions):
-        rows = np.arange(law.row_start[i], law.row_start[i + 1])
-        for row in rows:
-            others = rows[rows != row]
-            centres[row] = _facet_centre(H[row], k[row], H[others], k[others]) if n > 1 else k[row] * H[row]
+    if n == 1:
+        return k[:, None] * H, H, regions
+    centres = np.empty_like(H)
+    rows = int(np.diff(law.row_start).max(initial=0)) + 1
+    limit = _MOST_VERTICES if n <= law.settings.vertex_parameters else 1
+    write_centres(
+        law.row_start, H, k, limit > 1, np.empty((n, rows)), np.empty(rows), np.empty((n, limit)),
+        np.empty((limit, (rows + 2 * n + 63) // 64), dtype=np.uint64), np.empty(limit),
+        np.empty((2, limit), dtype=np.int64), np.empty((rows, n - 1)), np.empty(rows), np.empty((4, n + 2, n + 2)),
+        np.empty(n + 2, dtype=np.int64), centres,
+    )  # fmt: skip
     return centres, H, regions
-
-
-def _facet_centre(normal: np.ndarray, right: Any, H: np.ndarray, k: np.ndarray) -> np.ndarray:
-    """Return the centre of the largest ball of the facet on {normal'x = right}, in its own hyperplane."""
-    n = len(normal)
-    basis = np.linalg.svd(normal[None])[2][1:].T  # (n, n-1), orthonormal, spans the hyperplane
-    start = right * normal
-    inside = H @ basis
-    size = np.linalg.norm(inside, axis=1)
-    keep = size > 1e-12
-    eye = np.eye(n - 1)
-    rows = np.vstack([inside[keep] / size[keep, None], eye, -eye])
-    bound = np.concatenate([(k - H @ start)[keep] / size[keep], np.full(2 * (n - 1), 4.0 * n)])
-    x, _ = ball(rows / 1.0, bound)
-    return start + basis @ np.nan_to_num(x)
 
 
 def _physical(reduced: Any, theta: np.ndarray) -> np.ndarray:

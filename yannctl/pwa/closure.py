@@ -1,12 +1,12 @@
 """Closure of an exploration: no facet may face a hole, also where neighbours share only part of a facet."""
 
+from functools import cache
 from typing import Any
 
 import numpy as np
 
-from .kernels import locate_one
-from .kernels_closure import probe_facets
-from .kernels_store import N_REGIONS, N_ROWS
+from .kernels_closure import probe
+from .kernels_store import N_ROWS
 
 _MATCH = 1e-6  # facets of two neighbours whose centres are this close are the same facet
 _SAMPLES = 16  # random parameters checked once the facets are closed
@@ -25,51 +25,41 @@ def repair(exploration: Any) -> None:
             return
         before = exploration.n_regions
         end = int(exploration.store.counts[N_ROWS])
-        _probe_facets(exploration, first)
+        _probe(exploration, first)
         first = end
-        _probe_samples(exploration)
         exploration.unresolved = exploration.n_regions - before
         if not exploration.unresolved:
             return
         exploration.run()
 
 
-def covered(exploration: Any, theta: np.ndarray) -> bool:
-    """Tell whether a scaled parameter lies in a region.
-
-    Args:
-        exploration: the exploration.
-        theta: scaled parameter.
-    """
-    store = exploration.store
-    starts = store.row_start[: int(store.counts[N_REGIONS]) + 1]
-    _, violation = locate_one(theta.reshape(1, -1), 0, starts, store.H, store.k)
-    return violation <= exploration.settings.locate_tolerance
-
-
-def _probe_facets(exploration: Any, row: int) -> None:
-    """Look beyond several points of each facet without a twin, from facet `row` on."""
+def _probe(exploration: Any, row: int) -> None:
+    """Look beyond several points of each facet without a twin, from facet `row` on, and at a few random parameters."""
+    directions, samples = _points(len(exploration.centre))
     n = len(exploration.centre)
-    if n == 1:
-        return
-    directions = np.random.default_rng(0).standard_normal((n + 2, n))
-    directions = np.vstack([directions, -directions])
     rows, points = np.zeros(_ROOM, dtype=np.int64), np.zeros((_ROOM, n))
     point, theta = np.zeros(n), np.zeros(n)
     tolerance = exploration.settings.locate_tolerance
-    while row < int(exploration.store.counts[N_ROWS]):
-        count, row = probe_facets(
-            exploration.program, exploration.store, row, directions, _MATCH, tolerance, point, theta, rows, points
-        )
-        for facet, place in zip(rows[:count], points[:count], strict=True):
-            normal = exploration.store.H[facet].copy()
-            if not covered(exploration, place + exploration.settings.step * normal):
-                exploration.beyond(place.copy(), normal)
+    end = int(exploration.store.counts[N_ROWS])
+    while row < end:
+        before = exploration.n_regions
+        count, row = probe(
+            exploration.program, exploration.store, row, directions, samples, _MATCH, tolerance, point, theta, rows,
+            points,
+        )  # fmt: skip
+        for facet, place in zip(rows[:count].tolist(), points[:count].copy(), strict=True):
+            normal = exploration.store.H[facet].copy() if facet >= 0 else np.zeros(n)
+            beside = place + exploration.settings.step * normal
+            if any(exploration.holds(new, beside, tolerance) for new in range(before, exploration.n_regions)):
+                continue
+            if facet >= 0:
+                exploration.beyond(place, normal)
+            else:
+                exploration.add(place)
 
 
-def _probe_samples(exploration: Any) -> None:
-    """Add the regions of random feasible parameters that are not covered."""
-    generator = np.random.default_rng(1)
-    for theta in generator.uniform(-1, 1, (_SAMPLES, len(exploration.centre))):
-        if exploration.online.inside(theta) and not covered(exploration, theta):
-            exploration.add(theta)
+@cache
+def _points(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the directions along which facets are probed and the random parameters that are looked at."""
+    directions = np.random.default_rng(0).standard_normal((n + 2, n))
+    return np.vstack([directions, -directions]), np.random.default_rng(1).uniform(-1, 1, (_SAMPLES, n))

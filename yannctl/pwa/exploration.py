@@ -8,6 +8,7 @@ References: Bemporad, Morari, Dua and Pistikopoulos, Automatica 38(1), 2002; Ton
 
 import sys
 import time
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -153,16 +154,12 @@ class Exploration:
     def find_start(self) -> str:
         """Add a first region; return "" or why there is none."""
         n = self.program.S.shape[1]
-        generator = np.random.default_rng(0)
-        offsets = (
-            generator.uniform(-1, 1, (self.settings.seeds, n)) * np.geomspace(0.02, 1, self.settings.seeds)[:, None]
-        )
-        if any(self.online.inside(theta) and self.add(theta) >= 0 for theta in offsets):
+        if any(self.online.inside(theta) and self.add(theta) >= 0 for theta in _offsets(self.settings.seeds, n)):
             return ""
         points = feasible_points(self.reduced, seed=0)
         if not points:
             return "no parameter in the box is feasible; widen the bounds or soften the state constraints"
-        weights = generator.dirichlet(np.full(len(points), 0.5), 4 * self.settings.seeds)
+        weights = np.random.default_rng(0).dirichlet(np.full(len(points), 0.5), 4 * self.settings.seeds)
         for theta in np.vstack([np.full(len(points), 1 / len(points)), weights]) @ np.array(points):
             if self.add(theta) >= 0:
                 return ""
@@ -214,6 +211,12 @@ def solve_mpqp(mpqp: Any, settings: Settings | None = None, n_jobs: int = 1, pro
     finally:
         exploration.close()
     return assemble(mpqp, exploration)
+
+
+@cache
+def _offsets(count: int, n: int) -> np.ndarray:
+    """Return points near the middle of the parameter box, farther and farther from it."""
+    return np.random.default_rng(0).uniform(-1, 1, (count, n)) * np.geomspace(0.02, 1, count)[:, None]
 
 
 def _bar() -> Any:

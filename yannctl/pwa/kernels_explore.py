@@ -10,7 +10,7 @@ import typing
 
 import numpy as np
 
-from .compilation import inner, kernel
+from .compilation import inner, kernel, once
 from .kernels_region import factor, solve_active
 from .kernels_store import BORDER, INFEASIBLE, N_REGIONS, NEXT, OPEN, holds, read_set, try_set
 
@@ -34,7 +34,7 @@ def insert_row(parent, nw, entering, skip, W):
     return count
 
 
-@inner
+@once
 @typing.no_type_check
 def exchange_weights(program, parent, nw, entering, work, centre):
     """Write alpha, M_entering = sum alpha_i M_parent_i, and the ratios lam_i/alpha_i at the facet's centre.
@@ -52,16 +52,16 @@ def exchange_weights(program, parent, nw, entering, work, centre):
         for j in range(program.M.shape[1]):
             total += work.Q[i, j] * program.M[entering, j]
         for a in range(i + 1, nw):
-            total -= work.T[a, i] * work.alpha[a]
-        work.alpha[i] = total / work.T[i, i]
+            total -= work.T[a, i] * work.x[a]
+        work.x[i] = total / work.T[i, i]
     for i in range(nw):
         work.ratio[i] = np.inf
-        if work.alpha[i] > 1e-12:
+        if work.x[i] > 1e-12:
             positive += 1
             lam = work.L[i, n]
             for j in range(n):
                 lam += work.L[i, j] * centre[j]
-            work.ratio[i] = max(lam, 0.0) / work.alpha[i]
+            work.ratio[i] = max(lam, 0.0) / work.x[i]
     return positive
 
 
@@ -77,7 +77,7 @@ def next_exchange(parent, nw, entering, work):
     return insert_row(parent, nw, entering, best, work.W)
 
 
-@inner
+@once
 @typing.no_type_check
 def step_over(program, store, parent, nw, row, centre, work):
     """Write the facet's centre, the point just beyond it and the flipped set; return its size and the entering row."""
@@ -96,17 +96,24 @@ def step_over(program, store, parent, nw, row, centre, work):
     return insert_row(parent, nw, -1, skip, work.W), -1
 
 
-@inner
+@once
 @typing.no_type_check
-def cross(program, store, work, parent, nw, row, centre, max_parameters):
-    """Return what lies beyond facet `row`: a region, OPEN, BORDER, INFEASIBLE, or -4 when the store is full."""
-    if store.code[row] < program.S.shape[0]:
+def cross(program, store, work, parent, nw, row, size, centre, max_parameters):
+    """Return what lies beyond facet `row`: a region, OPEN, BORDER, INFEASIBLE, or -4 when the store is full.
+
+    With row < 0 try the set work.W[:size] at work.point and return as `try_set` does.
+    """
+    if row >= 0 and store.code[row] < program.S.shape[0]:
         return BORDER
-    size, entering = step_over(program, store, parent, nw, row, centre, work)
+    entering = -1
+    if row >= 0:
+        size, entering = step_over(program, store, parent, nw, row, centre, work)
     tries = 1
     exchanging = False
     while tries > 0:
         region = try_set(program, store, work, size, work.point, max_parameters)
+        if row < 0:
+            return region
         if region == -3:
             return -4
         if region >= 0 and holds(store, region, work.point, program.tolerances[5]):
@@ -122,7 +129,7 @@ def cross(program, store, work, parent, nw, row, centre, max_parameters):
     return OPEN
 
 
-@inner
+@once
 @typing.no_type_check
 def independent_rows(program, work, support, count):
     """Write the sorted rows of support[:count] that do not depend on those before them; return their number."""
@@ -149,17 +156,26 @@ def explore(program, store, work, parent, centre, until, max_parameters, support
     With count >= 0 try the rows an online QP found active at a point instead (dependent ones dropped in their order)
     and return as `try_set` does. One entry for both keeps the compiled code, and the time to compile it, half as large.
     """
+    size = 0
     if count >= 0:
         size = independent_rows(program, work, support, count)
-        return try_set(program, store, work, size, point, max_parameters)
-    m = program.M.shape[0]
-    while store.counts[NEXT] < min(until, store.counts[N_REGIONS]):
+        for j in range(point.shape[0]):
+            work.point[j] = point[j]
+    while count >= 0 or store.counts[NEXT] < min(until, store.counts[N_REGIONS]):
         region = store.counts[NEXT]
-        nw = read_set(store, region, m, parent)
-        for row in range(store.row_start[region], store.row_start[region + 1]):
-            if store.neighbour[row] != OPEN:
+        first = -1
+        last = 0
+        nw = 0
+        if count < 0:
+            nw = read_set(store, region, program.M.shape[0], parent)
+            first = store.row_start[region]
+            last = store.row_start[region + 1]
+        for row in range(first, last):
+            if row >= 0 and store.neighbour[row] != OPEN:
                 continue
-            beyond = cross(program, store, work, parent, nw, row, centre, max_parameters)
+            beyond = cross(program, store, work, parent, nw, row, size, centre, max_parameters)
+            if row < 0:
+                return beyond
             if beyond == -4:
                 return -3
             store.neighbour[row] = beyond

@@ -152,8 +152,8 @@ def largest_ball(H, k, q, d, bound, basis, square, inverse, row, x):
 
 @inner
 @typing.no_type_check
-def facet_rows(i, H, k, q, n, out_H, out_k, reflect):
-    """Write the rows of the facet on row i, in coordinates of its hyperplane; return their number, -1 when empty.
+def facet_rows(i, H, k, first, last, n, out_H, out_k, reflect):
+    """Write rows first .. last - 1 within the hyperplane of row i; return their number, -1 when the facet is empty.
 
     The reflection I - 2 w w' takes the normal to the first axis; the hyperplane's coordinates are the other n - 1 axes.
     """
@@ -163,7 +163,7 @@ def facet_rows(i, H, k, q, n, out_H, out_k, reflect):
         reflect[j] = H[i, j] + (sign if j == 0 else 0.0)
         norm += reflect[j] * reflect[j]
     count = 0
-    for other in range(q):
+    for other in range(first, last):
         if other == i:
             continue
         dot = 0.0
@@ -214,7 +214,7 @@ def facets_by_balls(
         return 0
     found = 0
     for i in range(q):
-        count = facet_rows(i, H, k, q, n, sub_H, sub_k, reflect)
+        count = facet_rows(i, H, k, 0, q, n, sub_H, sub_k, reflect)
         if count < 0:
             continue
         if not largest_ball(sub_H, sub_k, count, n - 1, 4.0 * n, basis, square, inverse, row, x):

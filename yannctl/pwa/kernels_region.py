@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .compilation import inner
-from .kernels_dd import cut_all, facets
+from .compilation import inner, once
+from .kernels_dd import cut_all
+from .kernels_facets import facets, sort_by_slack
 from .kernels_lp import facets_by_balls
 
 NOISE = 2e-15  # rounding error of a row, relative to the numbers it is made from
@@ -24,11 +25,13 @@ class Program(NamedTuple):
     D: np.ndarray
     S: np.ndarray
     s: np.ndarray
+    Mt: np.ndarray  # M and D transposed, for loops over all rows at once
+    Dt: np.ndarray
     tolerances: np.ndarray  # licq, zero, vertex, width, step, locate, radius
 
 
 class Work(NamedTuple):
-    """Arrays the kernels write to, allocated once."""
+    """Arrays the kernels write to, allocated once. Columns of H and k are the parameter rows, then the rows of M."""
 
     W: np.ndarray
     Q: np.ndarray
@@ -38,18 +41,23 @@ class Work(NamedTuple):
     V: np.ndarray
     H: np.ndarray
     k: np.ndarray
-    code: np.ndarray
+    size: np.ndarray
+    reach: np.ndarray
+    scale: np.ndarray
     slack: np.ndarray
     order: np.ndarray
     vx: np.ndarray
     bits: np.ndarray
     vslack: np.ndarray
+    sides: np.ndarray
     used: np.ndarray
+    count: np.ndarray
     centre: np.ndarray
     point: np.ndarray
-    alpha: np.ndarray
     ratio: np.ndarray
     key: np.ndarray
+    rows: np.ndarray
+    right: np.ndarray
     basis: np.ndarray
     square: np.ndarray
     inverse: np.ndarray
@@ -133,164 +141,139 @@ def solve_active(D, W, nw, Q, T, Y, L, V):
 
 @inner
 @typing.no_type_check
-def add_row(H, k, code, q, n, floor, noise, label):
-    """Normalise row q, whose entries are written; return the new number of rows, or -1 when nothing satisfies it.
-
-    A row without gradient is dropped when it holds; -2 says that it holds with equality. The row is relaxed by its own
-    rounding error `noise`: between nearly parallel constraints the gradient can be so small that this error would open
-    a gap between two regions, while the laws differ by no more than it.
-    """
-    k[q] += noise
-    size = 0.0
-    reach = 0.0
-    for j in range(n):
-        size += H[q, j] * H[q, j]
-        reach += abs(H[q, j])
-    size = np.sqrt(size)
-    if size <= floor:
-        if k[q] < -10.0 * floor:
-            return -1
-        return -2 if k[q] <= 10.0 * floor else q
-    if k[q] >= reach:
-        return q
-    if k[q] <= -reach:
-        return -1
-    for j in range(n):
-        H[q, j] /= size
-    k[q] /= size
-    code[q] = label
-    return q + 1
+def slack_rows(Mt, Dt, V, base, H, k, scale):
+    """Write M_j V theta - D_j theta <= d_j - M_j v for every row j, active or not; one pass of the rows at a time."""
+    n = H.shape[0]
+    nz, m = Mt.shape
+    largest = 1.0
+    for c in range(n + 1):
+        for a in range(nz):
+            largest = max(largest, abs(V[a, c]))
+    for j in range(m):
+        scale[base + j] = largest
+        k[base + j] = Dt[n, j]
+    for a in range(nz):
+        factor_k = V[a, n]
+        for j in range(m):
+            k[base + j] -= factor_k * Mt[a, j]
+    for c in range(n):
+        for j in range(m):
+            H[c, base + j] = -Dt[c, j]
+        for a in range(nz):
+            value = V[a, c]
+            for j in range(m):
+                H[c, base + j] += value * Mt[a, j]
 
 
 @inner
 @typing.no_type_check
-def multiplier_rows(program, nw, work, q):
-    """Append -L theta <= l for each active row; -1 when the region is empty or a multiplier vanishes identically."""
-    n = program.S.shape[1]
+def multiplier_rows(W, nw, T, Y, L, base, H, k, scale):
+    """Write -L theta <= l in the place of each active row."""
+    n = H.shape[0]
     for i in range(nw):
         largest = 0.0
         for a in range(i, nw):
             pivot = 0.0
             for c in range(n + 1):
-                pivot = max(pivot, abs(work.Y[a, c]))
-            largest = max(largest, pivot / work.T[a, a])
-        for j in range(n):
-            work.H[q, j] = -work.L[i, j]
-        work.k[q] = work.L[i, n]
-        size = largest + 1e-3
-        label = program.S.shape[0] + work.W[i]
-        new = add_row(work.H, work.k, work.code, q, n, program.tolerances[1] * size, NOISE * size, label)
-        if new < 0:
-            return -1
-        q = new
-    return q
+                pivot = max(pivot, abs(Y[a, c]))
+            largest = max(largest, pivot / T[a, a])
+        column = base + W[i]
+        for c in range(n):
+            H[c, column] = -L[i, c]
+        k[column] = L[i, n]
+        scale[column] = -largest - 1e-3
 
 
 @inner
 @typing.no_type_check
-def slack_rows(program, nw, work, q):
-    """Append M_j V theta - D_j theta <= d_j - M_j v for each inactive row; -1 when the region is empty."""
-    M = program.M
-    D = program.D
-    n = program.S.shape[1]
-    m = M.shape[0]
-    nz = M.shape[1]
-    base = program.S.shape[0] + m
-    size = 1.0
-    for c in range(n + 1):
-        for a in range(nz):
-            size = max(size, abs(work.V[a, c]))
-    next_active = 0
-    for j in range(m):
-        if next_active < nw and work.W[next_active] == j:
-            next_active += 1
-            continue
-        for c in range(n + 1):
-            total = D[j, c]
-            for a in range(nz):
-                total -= M[j, a] * work.V[a, c]
-            if c < n:
-                work.H[q, c] = -total
-            else:
-                work.k[q] = total
-        new = add_row(work.H, work.k, work.code, q, n, program.tolerances[1] * size, NOISE * size, base + j)
-        if new == -1:
-            return -1
-        if new >= 0:
-            q = new
-    return q
+def measure_rows(H, base, q, size, reach):
+    """Write 2-norm and 1-norm of the gradients of columns base .. q - 1."""
+    for j in range(q - base):
+        size[base + j] = 0.0
+        reach[base + j] = 0.0
+    for c in range(H.shape[0]):
+        for j in range(q - base):
+            entry = H[c, base + j]
+            size[base + j] += entry * entry
+            reach[base + j] += abs(entry)
+    for j in range(q - base):
+        size[base + j] = np.sqrt(size[base + j])
 
 
 @inner
+@typing.no_type_check
+def keep_rows(H, k, base, q, size, reach, scale, zero, order):
+    """Normalise the rows that can matter and list them, after the parameter rows; -1 when the region is empty.
+
+    A row without gradient is dropped when it holds; a multiplier that vanishes identically makes the region empty.
+    Each row is relaxed by its own rounding error: between nearly parallel constraints the gradient can be so small that
+    this error would open a gap between two regions, while the laws differ by no more than it.
+    """
+    count = base
+    for i in range(base):
+        order[i] = i
+    for i in range(base, q):
+        floor = zero * abs(scale[i])
+        right = k[i] + NOISE * abs(scale[i])
+        if size[i] <= floor:
+            if right < -10.0 * floor or (scale[i] < 0.0 and right <= 10.0 * floor):
+                return -1
+        elif right <= -reach[i]:
+            return -1
+        elif right < reach[i]:
+            for c in range(H.shape[0]):
+                H[c, i] /= size[i]
+            k[i] = right / size[i]
+            order[count] = i
+            count += 1
+    return count
+
+
+@once
 @typing.no_type_check
 def region_rows(program, nw, work):
-    """Write all rows of the region of work.W[:nw] (sorted) to work.H, work.k; return their number.
+    """Write the rows of the region of work.W[:nw] (sorted) to work.H, work.k; return how many stand in work.order.
 
     -1: empty; -2: the active rows are dependent.
     """
-    n = program.S.shape[1]
     if nw > program.M.shape[1] or factor(program.M, work.W, 0, nw, work.Q, work.T, program.tolerances[0]) >= 0:
         return -2
+    base = program.S.shape[0]
+    q = base + program.M.shape[0]
     solve_active(program.D, work.W, nw, work.Q, work.T, work.Y, work.L, work.V)
-    q = program.S.shape[0]
-    for i in range(q):
-        for j in range(n):
-            work.H[i, j] = program.S[i, j]
-        work.k[i] = program.s[i]
-        work.code[i] = i
-    q = multiplier_rows(program, nw, work, q)
-    if q < 0:
-        return q
-    return slack_rows(program, nw, work, q)
+    slack_rows(program.Mt, program.Dt, work.V, base, work.H, work.k, work.scale)
+    multiplier_rows(work.W, nw, work.T, work.Y, work.L, base, work.H, work.k, work.scale)
+    measure_rows(work.H, base, q, work.size, work.reach)
+    zero = program.tolerances[1]
+    return keep_rows(work.H, work.k, base, q, work.size, work.reach, work.scale, zero, work.order)
 
 
-@inner
+@once
 @typing.no_type_check
-def sort_by_slack(H, k, q, point, slack, order):
-    """Order the rows by their slack at a point, least first (shell sort)."""
-    n = H.shape[1]
-    for i in range(q):
-        total = k[i]
-        for j in range(n):
-            total -= H[i, j] * point[j]
-        slack[i] = total
-        order[i] = i
-    gap = 1
-    while gap < q:
-        gap = 3 * gap + 1
-    while gap > 1:
-        gap //= 3
-        for i in range(gap, q):
-            held = order[i]
-            size = slack[held]
-            j = i
-            while j >= gap and slack[order[j - gap]] > size:
-                order[j] = order[j - gap]
-                j -= gap
-            order[j] = held
+def irredundant(count, point, tolerances, max_parameters, work):
+    """Write those of the rows work.order[:count] that carry facets to work.used and their centres; return their number.
 
-
-@inner
-@typing.no_type_check
-def irredundant(H, k, q, point, tolerances, max_parameters, work):
-    """Write the rows of {H theta <= k} that carry facets to work.used and their centres; return their number.
-
-    0 says that the set is empty or thinner than the width tolerance. work.vx holds the vertices when there are some;
-    the number of vertices is returned second.
+    0 says that the set is empty or thinner than the width tolerance.
     """
-    from_dd = H.shape[1] <= max_parameters
-    n = H.shape[1]
-    if from_dd:
-        sort_by_slack(H, k, q, point, work.slack, work.order)
-        limit = work.vx.shape[1]
-        nv, nu = cut_all(H, k, q, work.order, n, tolerances[2], limit, work.vx, work.bits, work.vslack, work.used)
-        if nv == 0:
-            return 0, 0
-        if nv > 0:
-            found = facets(H, k, q, n, tolerances[3], nv, work.vx, work.bits, nu, work.used, work.centre)
-            return found, nv
+    n = work.H.shape[0]
+    if n <= max_parameters:
+        sort_by_slack(work.H, work.k, count, point, work.slack, work.order)
+        nv, nu = cut_all(
+            work.H, work.k, work.order, count, work.slack, point, n, tolerances[2], work.vx.shape[1], work.vx,
+            work.bits, work.vslack, work.sides, work.used,
+        )  # fmt: skip
+        if nv >= 0:
+            return facets(
+                work.H, work.k, n, tolerances[3], nv, work.vx, work.bits, nu, work.used, work.count, work.centre
+            )
+    for i in range(count):
+        for j in range(n):
+            work.rows[i, j] = work.H[j, work.order[i]]
+        work.right[i] = work.k[work.order[i]]
     found = facets_by_balls(
-        H, k, q, n, tolerances[6], 0.1 * tolerances[6], work.used, work.centre, work.sub_H, work.sub_k,
-        work.basis, work.square, work.inverse, work.lp_row, work.x, work.reflect,
+        work.rows, work.right, count, n, tolerances[6], 0.1 * tolerances[6], work.used, work.centre, work.sub_H,
+        work.sub_k, work.basis, work.square, work.inverse, work.lp_row, work.x, work.reflect,
     )  # fmt: skip
-    return found, 0
+    for i in range(found):
+        work.used[i] = work.order[work.used[i]]
+    return found

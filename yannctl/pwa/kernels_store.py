@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .compilation import inner, kernel
+from .compilation import inner, kernel, once
 from .kernels_dd import ONE
 from .kernels_region import irredundant, region_rows
 
@@ -78,7 +78,7 @@ def read_set(store, region, m, W):
     return count
 
 
-@inner
+@once
 @typing.no_type_check
 def try_set(program, store, work, nw, point, max_parameters):
     """Return the region of work.W[:nw] (sorted), added if new; -1 no region, -2 dependent, -3 store is full."""
@@ -95,9 +95,9 @@ def try_set(program, store, work, nw, point, max_parameters):
     q = region_rows(program, nw, work)
     result = -2 if q == -2 else -1
     if q >= 0:
-        found, _ = irredundant(work.H[:q], work.k, q, point, program.tolerances, max_parameters, work)
+        found = irredundant(q, point, program.tolerances, max_parameters, work)
         if found > 0:
-            result = add_region(store, work, found, program.S.shape[1])
+            result = add_region(store, work.H, work.k, work.key, work.used, work.centre, found, program.S.shape[0])
             if result == -3:
                 return -3
     index = store.counts[N_SETS]
@@ -113,19 +113,23 @@ def try_set(program, store, work, nw, point, max_parameters):
 
 @inner
 @typing.no_type_check
-def add_region(store, work, found, n):
-    """Append the facets in work.used as a new region; -3 when there is no room."""
+def add_region(store, H, k, key, used, centre, found, base):
+    """Append the facets in `used` as a new region; -3 when there is no room."""
+    n = H.shape[0]
+    m = H.shape[1] - base
     region = store.counts[N_REGIONS]
     start = store.counts[N_ROWS]
     if region + 1 >= store.row_start.shape[0] or start + found > store.k.shape[0]:
         return -3
     for i in range(found):
-        row = work.used[i]
+        row = used[i]
         for j in range(n):
-            store.H[start + i, j] = work.H[row, j]
-            store.centre[start + i, j] = work.centre[i, j]
-        store.k[start + i] = work.k[row]
-        store.code[start + i] = work.code[row]
+            store.H[start + i, j] = H[j, row]
+            store.centre[start + i, j] = centre[i, j]
+        store.k[start + i] = k[row]
+        store.code[start + i] = row
+        if row >= base and not (key[(row - base) >> 6] >> np.uint64((row - base) & 63)) & ONE:
+            store.code[start + i] = row + m  # the slack, not the multiplier, vanishes beyond
         store.neighbour[start + i] = OPEN
     store.row_start[region + 1] = start + found
     store.counts[N_ROWS] += found

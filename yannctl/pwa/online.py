@@ -25,6 +25,8 @@ class OnlineQp:
         self._M = np.ascontiguousarray(reduced.M)
         self._H = np.eye(reduced.M.shape[1])
         self._f = np.zeros(reduced.M.shape[1])
+        self._lower = np.full(len(reduced.M), -_BIG)
+        self._slope, self._offset = np.ascontiguousarray(reduced.D[:, :-1]), np.ascontiguousarray(reduced.D[:, -1])
 
     def support(self, theta: Float[np.ndarray, " ntheta"]) -> Int[np.ndarray, " count"] | None:
         """Return the active rows at theta, largest multiplier first, or None where the program is infeasible.
@@ -47,10 +49,10 @@ class OnlineQp:
         self.count += 1
         if not len(self.D):
             return np.zeros(0)
-        right = self.D[:, :-1] @ theta + self.D[:, -1]
+        right = self._slope @ theta + self._offset
         for tolerance in (1e-12, 1e-10):
             _, _, flag, info = daqp.solve(
-                self._H, self._f, self._M, right, np.full(len(right), -_BIG), np.zeros(len(right), dtype=np.int32),
+                self._H, self._f, self._M, right, self._lower, np.zeros(len(right), dtype=np.int32),
                 primal_tol=tolerance, eps_prox=0.0, pivot_tol=1e-9, presolve=0,
             )  # fmt: skip
             if flag == 1:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from .kernels_dd import box_vertices, cut
+from .kernels_dd import cut_box
 from .kernels_lp import largest_ball
 from .settings import Settings
 
@@ -45,17 +45,14 @@ def polytope_vertices(
         tolerance: a vertex this close to a row lies on it.
     """
     n = H.shape[1]
-    rows = np.ascontiguousarray(np.vstack([np.eye(n), -np.eye(n), H]))
-    right = np.concatenate([np.ones(2 * n), k])
-    words = (len(right) + 63) // 64
+    rows, right = np.ascontiguousarray(H.T), np.require(k, requirements=["C", "W"])
+    words = (len(right) + 2 * n + 63) // 64
     limit = 64 << n
     while limit <= max(_MOST_VERTICES, 64 << n):
         vx, bits, slack = np.empty((n, limit)), np.zeros((limit, words), dtype=np.uint64), np.empty(limit)
-        nv = box_vertices(n, words, vx, bits)
-        for row in range(2 * n, len(right)):
-            nv = cut(row, rows, right, n, words, tolerance, nv, limit, vx, bits, slack)
-            if nv <= 0:
-                break
+        nv = cut_box(
+            rows, right, len(right), n, tolerance, limit, vx, bits, slack, np.empty((2, limit), dtype=np.int64)
+        )
         if nv >= 0:
             return vx[:, :nv].T.copy()
         limit *= 4

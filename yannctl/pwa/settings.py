@@ -46,7 +46,7 @@ class Settings:
     duplicate_tolerance: float = 1e-12
     multiplier_tolerance: float = 1e-9
     step: float = 1e-8
-    vertex_parameters: int = 5
+    vertex_parameters: int = 7
     max_vertices: int = 4096
     regularisation: float = 1e-8
     condition_limit: float = 1e13

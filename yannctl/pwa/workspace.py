@@ -20,7 +20,7 @@ def make_program(reduced: ReducedProgram, settings: Settings) -> Program:
         settings.licq_tolerance, settings.zero_tolerance, settings.vertex_tolerance, settings.radius_tolerance,
         settings.step, 0.3 * settings.step, settings.radius_tolerance,
     ])  # fmt: skip
-    arrays = (reduced.M, reduced.D, reduced.S, reduced.s, tolerances)
+    arrays = (reduced.M, reduced.D, reduced.S, reduced.s, reduced.M.T, reduced.D.T, tolerances)
     return Program(*(np.ascontiguousarray(array, dtype=float) for array in arrays))
 
 
@@ -32,21 +32,27 @@ def make_work(program: Program, settings: Settings) -> Work:
         settings: gives the largest number of vertices.
     """
     m, nz = program.M.shape
-    rows, n = program.S.shape
-    q = m + rows + 1
+    base, n = program.S.shape
+    q = base + m
     nv = settings.max_vertices if n <= settings.vertex_parameters else 1
     na = nz + 2
     shapes = {
         "W": (max(na, m + 1), np.int64), "Q": ((na, nz), float), "T": ((na, na), float), "Y": ((na, n + 1), float),
-        "L": ((na, n + 1), float), "V": ((nz, n + 1), float), "H": ((q, n), float), "k": (q, float),
-        "code": (q, np.int32), "slack": (q, float), "order": (q, np.int64), "vx": ((n, nv), float),
-        "bits": ((nv, (q + 63) // 64), np.uint64), "vslack": (nv, float), "used": (q, np.int64),
-        "centre": ((q, n), float), "point": (n, float), "alpha": (na, float), "ratio": (na, float),
-        "key": ((m + 63) // 64 + (m == 0), np.uint64), "basis": (n + 2, np.int64), "square": ((n + 2, n + 2), float),
-        "inverse": ((n + 2, n + 2), float), "lp_row": (n + 2, float), "x": (n + 2, float),
-        "sub_H": ((q, max(n - 1, 1)), float), "sub_k": (q, float), "reflect": (n, float),
+        "L": ((na, n + 1), float), "V": ((nz, n + 1), float), "H": ((n, q), float), "k": (q, float),
+        "size": (q, float), "reach": (q, float), "scale": (q, float), "slack": (q, float), "order": (q, np.int64),
+        "vx": ((n, nv), float), "bits": ((nv, (q + 63) // 64), np.uint64), "vslack": (nv, float),
+        "sides": ((2, nv), np.int64), "used": (q, np.int64), "count": (q, np.int64), "centre": ((q, n), float),
+        "point": (n, float), "ratio": (na, float), "key": ((m + 63) // 64 + (m == 0), np.uint64),
+        "rows": ((q, n), float), "right": (q, float), "basis": (n + 2, np.int64), "square": ((n + 2, n + 2), float),
+        "inverse": ((n + 2, n + 2), float),
+        "lp_row": (n + 2, float),
+        "x": (max(n + 2, na), float), "sub_H": ((q, max(n - 1, 1)), float),
+        "sub_k": (q, float), "reflect": (n, float),
     }  # fmt: skip
-    return Work(**{name: np.zeros(shape, dtype=dtype) for name, (shape, dtype) in shapes.items()})
+    work = Work(**{name: np.empty(shape, dtype=dtype) for name, (shape, dtype) in shapes.items()})
+    work.H[:, :base] = program.S.T
+    work.k[:base] = program.s
+    return work
 
 
 def make_store(program: Program, regions: int = 256) -> Store:

@@ -1,0 +1,106 @@
+"""Points on all facets of a law and what lies beyond them, from the geometry of the regions alone."""
+
+import typing
+
+from .compilation import inner, kernel
+from .kernels_closure import outside, scan, walk
+from .kernels_dd import cut_box
+from .kernels_lp import facet_point, facet_rows, largest_ball
+
+
+@inner
+@typing.no_type_check
+def vertex_mean(row, H, k, n, tolerance, nv, vx, centre):
+    """Write the mean of the vertices on a row; return False when fewer than n lie on it."""
+    count = 0
+    for j in range(n):
+        centre[row, j] = 0.0
+    for v in range(nv):
+        total = k[row]
+        for j in range(n):
+            total -= H[row, j] * vx[j, v]
+        if abs(total) <= tolerance:
+            count += 1
+            for j in range(n):
+                centre[row, j] += vx[j, v]
+    for j in range(n):
+        centre[row, j] /= max(count, 1)
+    return count >= n
+
+
+@kernel
+@typing.no_type_check
+def write_centres(row_start, H, k, by_vertices, Ht, kt, vx, bits, vslack, sides, sub_H, sub_k, square, basis, centre):
+    """Write a point inside each facet: the mean of its vertices, or the middle of its largest ball.
+
+    square holds four (n+2, n+2) matrices of work space; rows that carry no facet get the point nearest to one.
+    """
+    n = H.shape[1]
+    limit = vx.shape[1]
+    for region in range(row_start.shape[0] - 1):
+        start = row_start[region]
+        q = row_start[region + 1] - start
+        nv = -1
+        if by_vertices:
+            for i in range(q):
+                kt[i] = k[start + i]
+                for j in range(n):
+                    Ht[j, i] = H[start + i, j]
+            nv = cut_box(Ht, kt, q, n, 1e-11, limit, vx, bits, vslack, sides)
+        for row in range(start, start + q):
+            if nv > 0 and vertex_mean(row, H, k, n, 1e-10, nv, vx, centre):
+                continue
+            ball_centre(start, q, row, H, k, sub_H, sub_k, square, basis, centre)
+
+
+@inner
+@typing.no_type_check
+def ball_centre(start, q, row, H, k, sub_H, sub_k, square, basis, centre):
+    """Write the middle of the largest ball of a facet."""
+    n = H.shape[1]
+    reflect = square[2, 0]
+    x = square[2, 1]
+    rest = facet_rows(row, H, k, start, start + q, n, sub_H, sub_k, reflect)
+    if rest < 0 or not largest_ball(sub_H, sub_k, rest, n - 1, 4.0 * n, basis, square[0], square[1], square[3, 0], x):
+        for j in range(n):
+            x[j] = 0.0
+    facet_point(row, H, k, n, reflect, x, centre[row])
+
+
+@kernel
+@typing.no_type_check
+def match_facets(centre, regions, key, order, tolerance, neighbour):
+    """Write the region on the other side of each facet whose centre another region's facet shares, else -1."""
+    for row in range(order.shape[0]):
+        neighbour[row] = -1
+    for i in range(order.shape[0]):
+        a = order[i]
+        position = i + 1
+        while position < order.shape[0] and key[order[position]] - key[a] <= tolerance:
+            b = order[position]
+            position += 1
+            gap = 0.0
+            for j in range(centre.shape[1]):
+                gap = max(gap, abs(centre[a, j] - centre[b, j]))
+            if gap <= tolerance and regions[a] != regions[b]:
+                neighbour[a] = regions[b]
+                neighbour[b] = regions[a]
+                break
+
+
+@kernel
+@typing.no_type_check
+def look_beyond(row_start, H, k, S, s, regions, neighbour, centre, step, tolerance, theta, covered):
+    """Write 1 for each facet beyond whose centre a region lies, 2 for the border of the parameter set, else 0."""
+    count = row_start.shape[0] - 1
+    for row in range(regions.shape[0]):
+        for j in range(H.shape[1]):
+            theta[j] = centre[row, j] + step * H[row, j]
+        covered[row] = 0
+        start = neighbour[row] if neighbour[row] >= 0 else regions[row]
+        if outside(S, s, theta):
+            covered[row] = 2
+        elif walk(row_start, H, k, neighbour, start, theta, tolerance, 64) or (
+            scan(row_start, H, k, count, theta, tolerance) >= 0
+        ):
+            covered[row] = 1
