@@ -3,7 +3,7 @@
 Run `python benchmarks/mpqp.py [--short] [--only NAME ...] [--json FILE]`; exit code 1 when a correctness target does
 not hold. Times are CPU seconds of one thread, the median of at least three solves, with the compilation apart.
 PPOPT runs with GLPK and DAQP, its fastest setting; the ratio is taken with the faster of two of its algorithms that
-finds as many regions. "Alone" compares exploration with PPOPT's solve call, "whole" solve, objects and closure audit with
+finds as many regions. "Alone" compares exploration with PPOPT's solve call, "whole" solve, objects and audit with
 PPOPT's program and solve call.
 """
 

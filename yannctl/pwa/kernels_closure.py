@@ -136,7 +136,7 @@ def region_of(store, row):
 
 @kernel
 @typing.no_type_check
-def probe(program, store, first, directions, samples, match, tolerance, point, theta, rows, points):
+def probe(program, store, first, directions, samples, match, tolerance, point, theta, rows, points):  # noqa: C901  (one loop over facets; its cases share a dozen work arrays)
     """Write up to len(rows) pairs (facet, point) beyond which no region lies; return (their number, next facet).
 
     Only facets from `first` on whose neighbour has no facet with the same centre are looked at, all over. When none is

@@ -99,7 +99,7 @@ def split_edge(a, b, end, bit, n, words, vx, bits, slack):
 
 @inner
 @typing.no_type_check
-def cut(row, bit, H, k, n, tolerance, nv, limit, vx, bits, slack, sides):
+def cut(row, bit, H, k, n, tolerance, nv, limit, vx, bits, slack, sides):  # noqa: C901  (the hot loop: calls would cost more than they clear up)
     """Cut the polytope by column `row` of H, k in place; the new facet's vertices get bit `bit`, one more each time.
 
     Returns the new number of vertices: -nv when the row does not cut, 0 when nothing of full dimension is left, and

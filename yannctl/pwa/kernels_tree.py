@@ -10,7 +10,7 @@ import typing
 import numpy as np
 
 from .compilation import inner, kernel
-from .kernels_dd import box_vertices, cut
+from .kernels_clip import box_vertices, cut
 
 FULL = -1  # an array was too small
 
