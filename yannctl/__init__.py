@@ -1,4 +1,4 @@
-"""From a plant, or A, B, Q, R, to an exact neural controller that learns safely and runs on a chip.
+"""From a plant, or A, B, Q, R, to an exact neural controller that is tuned behind a gate and runs on a chip.
 
 | step | verb or class | what it makes |
 | --- | --- | --- |

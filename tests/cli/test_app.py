@@ -121,3 +121,45 @@ def test_doctor_prints_what_the_machine_has(capsys):
     code, out, _ = run(["doctor", "--json"], capsys)
     assert code == 0
     assert json.loads(out.splitlines()[-1])["packages"]["numpy"]
+
+
+def test_a_folder_that_is_not_ours_is_never_removed(tmp_path, capsys):
+    mine = tmp_path / "training" / "thesis.txt"
+    mine.parent.mkdir()
+    mine.write_text("years of work")
+    code, _, err = run(["demo", "--short", "--out", str(tmp_path)], capsys)
+    assert code == 2
+    assert "not a training folder of ours" in err
+    assert mine.read_text() == "years of work"
+
+
+def test_training_refuses_a_law_for_another_plant_and_a_used_folder(problem, tmp_path, capsys):
+    law = tmp_path / "law.safetensors"
+    assert run(["solve", str(problem), "--out", str(law)], capsys)[0] == 0
+    code, _, err = run(["train", "--law", str(law), "--out", str(tmp_path / "run")], capsys)
+    assert code == 2
+    assert err.startswith("yannctl: --law: made for (")
+    used = tmp_path / "used"
+    used.mkdir()
+    (used / "progress.csv").write_text("step\n")
+    code, _, err = run(["train", "--out", str(used)], capsys)
+    assert code == 2
+    assert "--resume" in err
+
+
+def test_a_run_too_short_for_the_gate_says_so(tmp_path, capsys):
+    code, out, _ = run(["train", "--steps", "5", "--out", str(tmp_path / "run"), "--json"], capsys)
+    assert code == 0
+    assert json.loads(out.splitlines()[-1])["deployed_return"] is None
+
+
+def test_interruption_is_one_line_and_130(monkeypatch, tmp_path, capsys):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("yannctl.rl.training.train", interrupted)
+    monkeypatch.setattr("yannctl.rl.train", interrupted, raising=False)
+    code, out, err = run(["train", "--out", str(tmp_path / "run")], capsys)
+    assert code == 130
+    assert "--resume" in out
+    assert err == "yannctl: interrupted\n"

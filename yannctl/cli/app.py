@@ -18,7 +18,7 @@ from .training import train
 
 app = typer.Typer(
     name="yannctl",
-    help="From a plant, or A, B, Q, R, to an exact neural controller that learns safely and runs on a chip.",
+    help="From a plant, or A, B, Q, R, to an exact neural controller that is tuned behind a gate and runs on a chip.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -61,7 +61,7 @@ def main(arguments: list[str] | None = None) -> None:
     except YannctlError as error:
         _fail(str(error))
     except OSError as error:
-        _fail(f"{error.filename or 'system'}: {error.strerror or error}")
+        _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except (KeyboardInterrupt, typer.Abort):
         print("yannctl: interrupted", file=sys.stderr)
         sys.exit(130)

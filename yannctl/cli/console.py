@@ -1,6 +1,8 @@
 """What a command prints: text for people, or one JSON object last on standard output."""
 
 import json
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,6 +57,24 @@ class Output:
         """
         if self.as_json:
             print(json.dumps(plain(data)), flush=True)
+
+
+def gate_lines(output: Output) -> Callable[[Any], None]:
+    """Make a printer of gate decisions, for logs and pipes, where there is no progress bar.
+
+    Args:
+        output: the screen.
+
+    Returns:
+        Function of a `GateEvent`; it prints nothing on a terminal.
+    """
+
+    def show(event: Any) -> None:
+        if not sys.stderr.isatty():
+            returns = f"candidate {event.candidate_return:.1f}, deployed before {event.deployed_return:.1f}"
+            output.line(f"  step {event.step}: {event.decision} ({returns})")
+
+    return show
 
 
 def plain(value: Any) -> Any:

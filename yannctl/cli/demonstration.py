@@ -1,18 +1,22 @@
 """`yannctl demo`: the main job end to end, with its figures measured in the run and a page to look at."""
 
+import contextlib
 import shutil
-from concurrent.futures import ProcessPoolExecutor
+import signal
+from collections.abc import Iterator
 from dataclasses import replace
 from enum import StrEnum
 from multiprocessing import get_context
+from multiprocessing.pool import Pool
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from yannctl.errors import ModelError
 from yannctl.files import write_whole
 
-from .console import Output, plain
+from .console import Output, gate_lines, plain
 from .options import Json, Seed, Short
 
 
@@ -46,6 +50,33 @@ def demo(
         raise typer.Exit(1)
 
 
+def _clear_training(folder: Path) -> None:
+    """Remove the training folder of an earlier demo; anything else that bears its name is left alone.
+
+    Raises:
+        ModelError: if the folder is not one of ours.
+    """
+    if not folder.exists():
+        return
+    if not {"settings.json", "gate.jsonl"} <= {path.name for path in folder.iterdir()}:
+        raise ModelError(
+            "--out", f"{folder} exists and is not a training folder of ours", remedy="choose another --out"
+        )
+    shutil.rmtree(folder)
+
+
+@contextlib.contextmanager
+def _second_process() -> Iterator[Pool]:
+    """Start one worker that leaves Ctrl-C to us; leaving the block, for whatever reason, ends it."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited by the worker
+    try:
+        pool = get_context("spawn").Pool(1)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with pool:
+        yield pool
+
+
 def _demonstrate(plan, out: Path, output: Output) -> dict:
     """Run the stages in order; learning from scratch and the optimum are computed in a second process meanwhile."""
     import json
@@ -57,24 +88,23 @@ def _demonstrate(plan, out: Path, output: Output) -> dict:
     torch.set_num_threads(1)  # the other core learns from scratch meanwhile
     clock = pendulum.Clock(output.line)
     out.mkdir(parents=True, exist_ok=True)
-    # A run folder is never overwritten; this one belongs to the demo before.
-    shutil.rmtree(out / "training", ignore_errors=True)
+    _clear_training(out / "training")
     with clock.stage("law", "1-5  linearise, condense, solve"):
         model = pendulum.make_model()
         output.line(f"  {model.law.n_regions} critical regions")
     starts = model.plant.sample_starts(plan.starts, plan.seed + 1_000_003)
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        waiting = pool.submit(pendulum_learning.make_rivals, plan, starts)
+    with _second_process() as pool:
+        waiting = pool.apply_async(pendulum_learning.make_rivals, (plan, starts))
         with clock.stage("law_check", "     compare the law with an online QP, audit its facets"):
             law_check, open_facets = pendulum.check_law(model, plan)
         with clock.stage("networks", "6    compile actor and critic, verify them"):
             networks = pendulum.make_networks(model, plan)
         with clock.stage("learning", f"7    fine-tune on the plant, {plan.steps} steps, behind the gate"):
             training, gates = pendulum_learning.tune(
-                model, networks, plan, starts, out / "training", not output.as_json
+                model, networks, plan, starts, out / "training", not output.as_json, gate_lines(output)
             )
         with clock.stage("rivals", "     wait for DDPG from scratch and the optimum (second process)"):
-            rivals = waiting.result()
+            rivals = waiting.get()
     clock.seconds |= rivals.seconds
     with clock.stage("c", "8    export the law as C, compile it, compare"):
         code, c_check = pendulum.run_c(model, plan, out / "c")

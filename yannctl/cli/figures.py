@@ -138,7 +138,7 @@ def learning_curve(
         )
     axis.set_xlabel("steps on the plant")
     axis.set_ylabel("return over 200 steps")
-    axis.set_title("Learning wanders; the deployed policy only moves up", loc="left", fontsize=11)
+    axis.set_title("Only the gate changes the deployed policy", loc="left", fontsize=11)
     axis.legend(frameon=False, fontsize=9, loc="center right", bbox_to_anchor=(1.0, 0.64))
     return figure
 
@@ -178,7 +178,7 @@ def closed_loop(
     axes[count, 0].set_ylabel(u_name)
     axes[count, 0].axhspan(-u_max, u_max, color="#f3f4f6", zorder=0)
     axes[count, 0].set_xlabel("time [s]")
-    axes[0, 0].set_title("From hanging to upright: the same start for every policy", loc="left", fontsize=11)
+    axes[0, 0].set_title("Closed loops from hanging", loc="left", fontsize=11)
     axes[0, 0].legend(frameon=False, ncols=len(traces), fontsize=9, loc="lower right", bbox_to_anchor=(1.0, 1.0))
     return figure
 

@@ -62,7 +62,15 @@ def as_controller(policy: torch.nn.Module, plant: Pendulum) -> NetworkController
     return NetworkController(policy, plant.nx, plant.nu)
 
 
-def tune(model: Model, networks: Networks, plan: Plan, starts: np.ndarray, folder: Path, progress: bool):
+def tune(
+    model: Model,
+    networks: Networks,
+    plan: Plan,
+    starts: np.ndarray,
+    folder: Path,
+    progress: bool,
+    show: Callable[[rl.GateEvent], None],
+) -> tuple[rl.TrainingResult, Gates]:
     """Fine-tune the exact law on the true plant and watch both policies at every gate.
 
     Args:
@@ -72,6 +80,7 @@ def tune(model: Model, networks: Networks, plan: Plan, starts: np.ndarray, folde
         starts: common starts, shape (n, nx).
         folder: run folder.
         progress: whether to show a progress bar.
+        show: called with each decision of the gate.
 
     Returns:
         The training result and the returns at each gate.
@@ -81,6 +90,7 @@ def tune(model: Model, networks: Networks, plan: Plan, starts: np.ndarray, folde
     linear = returns_of(plant, ExplicitMpc(model.law, outside="nearest"), starts)
 
     def watch(event: rl.GateEvent, learning: torch.nn.Module, deployed: torch.nn.Module) -> None:
+        show(event)
         promoted = event.decision == "promoted"
         now = returns_of(plant, as_controller(learning, plant), starts)
         before = rows[-1][2] if rows else linear
