@@ -37,10 +37,10 @@ class Plan:
     """
 
     seed: int = 0
-    steps: int = 4000
+    steps: int = 3000
     points: int = 100_000
     qp_points: int = 20_000
-    starts: int = 1000
+    starts: int = 500
     grid: int = 401
     loop_seconds: float = 6.0
 
