@@ -1,7 +1,10 @@
-"""The fixed-rate loop: absolute deadlines, a fallback in the same tick, a safe action whenever in doubt.
+"""The fixed-rate loop: absolute deadlines, a fallback in the same tick, a safe action where a measurement is bad.
 
 INIT → READY → ARMED → RUNNING ⇄ DEGRADED → SAFE_HOLD → STOPPED. Nothing leaves SAFE_HOLD but STOPPED, and nothing
 leaves STOPPED but an operator who makes a new loop and arms it.
+
+The loop is one thread: a controller, fallback or rig that never returns blocks it, and the rig keeps its last input.
+Only a watchdog outside this process, in the drive or the board, can then bring the plant to rest.
 """
 
 import gc
@@ -30,7 +33,8 @@ class LoopSettings:
         max_overruns: overruns in a row that are only counted; one more leads to DEGRADED.
         recovery_ticks: good ticks in a row that lead from DEGRADED back to RUNNING.
         hold_ticks: ticks in SAFE_HOLD before the loop stops.
-        compute_share: part of the period the controller may take; a later result is thrown away.
+        compute_share: part of the period, from the tick's deadline, by which the controller must have answered; it
+            includes a late start and the time of the read. A later result is thrown away.
     """
 
     max_bad_samples: int = 3
@@ -48,12 +52,14 @@ class LoopSettings:
 
 
 class FixedRateLoop:
-    """Read, compute, write once a period, and stop the rig whatever happens.
+    """Read, compute, write once a period, and stop the rig at the end, after an error and when interrupted.
 
     A tick that starts a whole period or more after its deadline skips the periods it has missed and counts them; there
     is never a burst. A measurement that is NaN, or has the sequence number of the one before, gets the safe action. A
     controller that raises, returns something that is not finite, or is late gets its input from the fallback in the
     same tick, and the loop is DEGRADED: the fallback drives until the controller has been good for `recovery_ticks`.
+    Being late is noticed when the controller returns: one that never does blocks the loop, and stopping with it, so
+    a watchdog outside this process is needed.
 
     Args:
         rig: what is driven; it is opened, armed, stopped and closed by `run`.
@@ -82,6 +88,7 @@ class FixedRateLoop:
         self.safe_action = np.array(rig.safe_action if safe_action is None else safe_action, float)
         self.state = LoopState.INIT
         self.stop_request = ""
+        self.hold_cause = ""  # why SAFE_HOLD was entered, kept for good
         _check(self)
 
     def run(self, ticks: int) -> LoopReport:
@@ -101,16 +108,18 @@ class FixedRateLoop:
         if ticks < 1:
             raise ModelError("ticks", f"got {ticks}", remedy="do at least one")
         record = Recorder(ticks, len(self.rig.x_names), len(self.rig.u_names))
-        reason = "ticks done"
+        reason = "ended from outside"
         with _no_collection():
             try:
                 self._start()
-                reason = self._drive(record, ticks) or reason
+                reason = self._drive(record, ticks)
             except KeyboardInterrupt:
                 reason = "interrupted by the operator"
             except Exception as error:
                 reason = f"{type(error).__name__}: {error}"
             finally:
+                if self.hold_cause:
+                    reason += f" in safe hold: {self.hold_cause}"
                 errors = self._stop(reason)
         return record.report(self.state, reason, self.period, errors)
 
@@ -133,7 +142,7 @@ class FixedRateLoop:
         self.state = LoopState.ARMED
 
     def _drive(self, record: Recorder, ticks: int) -> str:
-        """All ticks; the reason of an early end, or nothing."""
+        """All ticks; why they ended."""
         clock = self.rig.clock
         start = deadline = clock.now_ns()
         sequence, bad, overruns, good, held = None, 0, 0, 0, 0
@@ -153,19 +162,23 @@ class FixedRateLoop:
             fresh = _is_good(sample, sequence, len(self.rig.x_names))
             sequence = sample.sequence
             bad = 0 if fresh else bad + 1
-            u, source, sound = self._input(sample, fresh, record)
+            latest = deadline + round(self.settings.compute_share * self.period_ns)
+            u, source, sound = self._input(sample, fresh, record, latest)
             computed = clock.now_ns()
             applied = self.rig.write(u, deadline + self.period_ns)
             done = clock.now_ns()
             good = good + 1 if fresh and sound and not skipped else 0
             held = held + 1 if self.state is LoopState.SAFE_HOLD else 0
             self.state = self._next_state(bad, overruns, good, fresh and sound)
+            if self.state is LoopState.SAFE_HOLD and not self.hold_cause:
+                self.hold_cause = f"{bad} bad measurements in a row"
+                record.count("safe_holds")
             record.tick(sample.x, u, applied, source, self.state, (deadline - start) // self.period_ns)
             record.times(lateness, read - begin + done - computed, computed - read)
             if held >= self.settings.hold_ticks and self.state is LoopState.SAFE_HOLD:
-                return f"safe hold: {bad} bad measurements in a row"
+                return f"stopped after {held} ticks"
             deadline += self.period_ns
-        return ""
+        return "ticks done"
 
     def _next_state(self, bad: int, overruns: int, good: int, sound: bool) -> LoopState:
         """The state after a tick."""
@@ -177,15 +190,14 @@ class FixedRateLoop:
             return LoopState.DEGRADED
         return LoopState.RUNNING
 
-    def _input(self, sample: Sample, fresh: bool, record: Recorder) -> tuple[np.ndarray, Source, bool]:
+    def _input(self, sample: Sample, fresh: bool, record: Recorder, latest_ns: int) -> tuple[np.ndarray, Source, bool]:
         """The input of a tick, where it comes from, and whether the controller was good."""
         if not fresh:
             record.count("bad_samples")
         if not fresh or self.state is LoopState.SAFE_HOLD:
             record.count("safe_actions")
             return self.safe_action, Source.SAFE_ACTION, False
-        budget = round(self.settings.compute_share * self.period_ns)
-        u = self._ask(self.controller, sample.x, record, "controller", budget)
+        u = self._ask(self.controller, sample.x, record, "controller", latest_ns)
         sound = u is not None
         if u is not None and (self.state is LoopState.RUNNING or self.fallback is None):
             return u, Source.CONTROLLER, sound
@@ -199,11 +211,9 @@ class FixedRateLoop:
         return self.safe_action, Source.SAFE_ACTION, sound
 
     def _ask(
-        self, law: Callable, x: np.ndarray, record: Recorder, name: str, budget_ns: int | None
+        self, law: Callable, x: np.ndarray, record: Recorder, name: str, latest_ns: int | None
     ) -> np.ndarray | None:
         """Input of a law, None (and counted) where it raises, is not finite or is late."""
-        clock = self.rig.clock
-        begin = clock.now_ns()
         try:
             u = np.asarray(law(x.copy()), float)
         except Exception:
@@ -212,7 +222,7 @@ class FixedRateLoop:
         if u.shape != self.safe_action.shape or not np.all(np.isfinite(u)):
             record.count(f"{name}_nan")
             return None
-        if budget_ns is not None and clock.now_ns() - begin > budget_ns:
+        if latest_ns is not None and self.rig.clock.now_ns() > latest_ns:
             record.count(f"{name}_late")
             return None
         return u

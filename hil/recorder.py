@@ -17,6 +17,7 @@ COUNTS = (
     "fallback_errors",
     "fallback_nan",
     "safe_actions",
+    "safe_holds",
     "stop_errors",
 )
 

@@ -38,7 +38,7 @@ class LoopReport:
 
     Args:
         state: state at the end, always STOPPED.
-        reason: why the loop stopped.
+        reason: why the loop stopped, and why it was in SAFE_HOLD if it was.
         ticks: ticks done.
         period: sample period [s].
         x: measured states (ticks, nx), as they came.
@@ -51,7 +51,7 @@ class LoopReport:
         io_ns: time in the rig (ticks,) [ns].
         compute_ns: time in the controllers (ticks,) [ns].
         counts: events by name: skipped_periods, overruns, bad_samples, controller_errors, controller_nan,
-            controller_late, fallbacks, fallback_errors, safe_actions, stop_errors.
+            controller_late, fallbacks, fallback_errors, fallback_nan, safe_actions, safe_holds, stop_errors.
         stop_errors: texts of the errors while stopping; not empty means that the safe action may not have arrived.
     """
 

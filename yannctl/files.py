@@ -1,6 +1,8 @@
 """Files that are written whole or not at all."""
 
+import errno
 import os
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -14,21 +16,31 @@ def write_whole(path: Path, data: bytes) -> None:
         data: all of its bytes.
 
     Raises:
-        OSError: if the disk is full or the folder cannot be written; an older file is then untouched.
+        OSError: if the disk is full or the folder cannot be written; it names `path`, and an older file is untouched.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise _naming(error, path) from error
         raise
     _sync_folder(path.parent)
+
+
+def _naming(error: OSError, path: Path) -> OSError:
+    """The same error about the file the caller asked for, whose name is not the temporary one."""
+    if isinstance(error, FileExistsError):  # from making the folder: part of its path is a file
+        return NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
+    return OSError(error.errno, error.strerror or str(error), str(path))
 
 
 def _sync_folder(folder: Path) -> None:

@@ -204,3 +204,9 @@ def test_hostile_names_stay_inside_comments(saturation, tmp_path):
     if c_check.find_compiler():
         assert check_c(write_c(law, tmp_path), law, n_points=30).ok
     assert "int x; /*" not in (tmp_path / "controller.h").read_text()
+
+
+def test_only_a_law_is_written(tmp_path):
+    with pytest.raises(ModelError, match=r"law: only a law can be written as C, got int; give the PwaLaw"):
+        write_c(3, tmp_path)
+    assert not any(tmp_path.iterdir())

@@ -166,8 +166,32 @@ def test_too_many_bad_samples_latch_the_safe_hold():
     np.testing.assert_array_equal(report.states[8:], SAFE_HOLD)
     assert report.ticks == 8 + 1 + 6
     assert written(rig)[5:] == [-1.5] * (4 + 6 + 1)
-    assert "safe hold" in report.reason
+    assert report.reason == "stopped after 6 ticks in safe hold: 4 bad measurements in a row"
+    assert report.counts["safe_holds"] == 1
     assert report.state is STOPPED
+
+
+def test_the_cause_of_the_safe_hold_outlives_good_samples():
+    samples = {i: {"x": [np.nan, 0.0]} for i in range(5, 10)}
+    report = run_loop(Recording(samples=samples), Scripted({}), 40, settings=LoopSettings(hold_ticks=3))
+    assert report.reason == "stopped after 3 ticks in safe hold: 4 bad measurements in a row"
+    rig = Recording(samples=samples)
+    report = run_loop(rig, Scripted({}), 13, settings=LoopSettings(hold_ticks=20))
+    assert report.reason == "ticks done in safe hold: 4 bad measurements in a row"
+    assert ("stop", report.reason) in rig.log
+    assert report.counts["bad_samples"] == 5
+    assert report.counts["safe_holds"] == 1
+    assert json.loads(report.to_json())["reason"] == report.reason
+    rig = Recording(samples=samples)
+    loop, read = FixedRateLoop(rig, Scripted({})), rig.read
+
+    def read_and_stop(deadline_ns):
+        if rig.reads == 11:
+            loop.request_stop("door open")
+        return read(deadline_ns)
+
+    rig.read = read_and_stop
+    assert loop.run(40).reason == "stop requested: door open in safe hold: 4 bad measurements in a row"
 
 
 def test_a_frozen_sensor_is_noticed():
@@ -202,21 +226,39 @@ def test_a_little_late_skips_nothing():
 
 def test_repeated_overruns_degrade():
     rig = Recording()
-    read = rig.read
+    write = rig.write
 
-    def slow_read(deadline_ns):
-        if 3 <= rig.reads <= 5:
+    def slow_write(u, deadline_ns):
+        if 4 <= rig.reads <= 6:
             rig.clock.advance(2 * PERIOD_NS)
-        return read(deadline_ns)
+        return write(u, deadline_ns)
 
-    rig.read = slow_read
+    rig.write = slow_write
     report = run_loop(
         rig, Scripted({}), 12, fallback=fallback(), settings=LoopSettings(max_overruns=1, recovery_ticks=3)
     )
     assert report.counts["overruns"] == 3
-    # Late reads in ticks 3 to 5 delay ticks 4 to 6: the first is counted, the second in a row degrades.
+    # Late writes in ticks 3 to 5 delay ticks 4 to 6: the first is counted, the second in a row degrades.
     np.testing.assert_array_equal(report.states[:6], [RUNNING] * 5 + [DEGRADED])
     assert report.states[-1] == RUNNING
+
+
+@pytest.mark.parametrize(("compute", "late"), [(0.25, 0), (0.35, 1)])
+def test_the_time_of_the_read_counts_for_the_controller(compute, late):
+    rig = Recording()
+    read = rig.read
+
+    def slow_read(deadline_ns):
+        if rig.reads == 2:
+            rig.clock.advance(PERIOD_NS // 2)
+        return read(deadline_ns)
+
+    rig.read = slow_read
+    report = run_loop(rig, Scripted({2: int(compute * PERIOD_NS)}, rig.clock), 6, fallback=fallback())
+    # The answer is due 0.8 periods after the tick: half a period is gone when the controller begins.
+    assert report.counts["controller_late"] == late
+    assert written(rig)[2] == (0.25 if late else 0.5)
+    assert report.counts["skipped_periods"] == 0
 
 
 @pytest.mark.parametrize("broken", ["open", "arm", "read"])

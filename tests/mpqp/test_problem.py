@@ -9,7 +9,7 @@ import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from yannctl import EmptySetError, ModelError, MpQp
+from yannctl import EmptySetError, ModelError, MpQp, condense
 
 NAN, INF = float("nan"), float("inf")
 
@@ -153,3 +153,10 @@ def test_online_solution_against_clarabel(nz, m, ntheta, seed):
         residual = mpqp.H @ one.z + q + mpqp.A.T @ one.multipliers
         assert np.abs(residual).max() <= 1e-8 * (1 + np.abs(q).max())
         assert float(mpqp.value_of(one.z, parameter)) == pytest.approx(one.value, rel=1e-12, abs=1e-10)
+
+
+def test_condense_refuses_what_is_no_ocp():
+    with pytest.raises(ModelError, match=r"ocp: expected an Ocp, got MpQp; it is condensed already"):
+        condense(make())
+    with pytest.raises(ModelError, match=r"ocp: expected an Ocp, got NoneType; state the problem"):
+        condense(None)

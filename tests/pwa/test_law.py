@@ -8,7 +8,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 
-from yannctl import FileFormatError, ModelError, MpQp, PwaLaw, solve_mpqp
+from yannctl import FileFormatError, LinearModel, ModelError, MpQp, Ocp, PwaLaw, solve_mpqp
 from yannctl.mpqp.presolve import presolve
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
@@ -160,6 +160,38 @@ def test_foreign_truncated_and_old_files_are_refused(law, tmp_path, monkeypatch)
     monkeypatch.undo()
     with pytest.raises(FileFormatError, match="version 0"):
         PwaLaw.load(path)
+
+
+def test_file_errors_name_the_path_first(law, tmp_path):
+    missing = tmp_path / "none.safetensors"
+    with pytest.raises(FileFormatError) as caught:
+        PwaLaw.load(missing)
+    assert str(caught.value).startswith(f"{missing}: no such file")
+    with pytest.raises(FileFormatError) as caught:
+        PwaLaw.load(tmp_path)
+    assert str(caught.value).startswith(f"{tmp_path}: is a folder")
+    missing.write_bytes(b"")
+    with pytest.raises(FileFormatError) as caught:
+        PwaLaw.load(missing)
+    assert str(caught.value).startswith(f"{missing}: ")
+    with pytest.raises(OSError, match="Not a directory") as caught:
+        law.save(missing / "law.safetensors")
+    assert caught.value.filename == str(missing / "law.safetensors")
+
+
+def test_repr_is_one_line_and_counts_nothing():
+    hand = saturation()
+    assert repr(hand) == "PwaLaw(complete, 3 regions, 1 -> 1, (theta_0) -> (u_0))"
+    assert hand.n_laws == 3
+    assert repr(hand) == "PwaLaw(complete, 3 regions, 3 laws, 1 -> 1, (theta_0) -> (u_0))"
+
+
+def test_what_is_no_program_is_refused_with_the_way_out():
+    ocp = Ocp(LinearModel(np.eye(1), np.eye(1)), np.eye(1), np.eye(1), 2, x_min=[-1.0], x_max=[1.0])
+    with pytest.raises(ModelError, match=r"mpqp: expected an MpQp, got Ocp; call condense"):
+        solve_mpqp(ocp)
+    with pytest.raises(ModelError, match=r"mpqp: expected an MpQp, got dict; make one"):
+        solve_mpqp({})
 
 
 @pytest.mark.parametrize(("name", "laws"), [("P1_N5", 7), ("P2_N3", 69), ("H_twins", 49), ("P3_N5", 59)])

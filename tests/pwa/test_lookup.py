@@ -131,7 +131,7 @@ def test_trees_are_saved(tmp_path, monkeypatch):
 
 
 def test_large_batches_build_the_tree(monkeypatch):
-    monkeypatch.setattr("yannctl.pwa.law.MANY_POINTS", 100)
+    monkeypatch.setattr("yannctl.pwa.evaluation.MANY_POINTS", 100)
     law = solve_mpqp(problem("P1_N5"))
     theta = np.random.default_rng(0).uniform(-5, 5, (100, 2))
     few = law(theta[:99])

@@ -138,6 +138,11 @@ def test_region_without_rows_holds_everything():
     assert np.array_equal(numpy_of(encode_actor(law), points), 2 * points + 1)
 
 
+def test_what_is_no_law_is_refused(laws):
+    with pytest.raises(ModelError, match=r"law: expected a PwaLaw, got Ocp; .*solve_mpqp"):
+        encode_actor(laws.integrator())
+
+
 def test_mistakes_are_named(laws):
     with pytest.raises(ModelError, match=r"form: got 'tree'"):
         encode_actor(laws.saturation(), "tree")

@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -79,7 +79,7 @@ class _Compact(NamedTuple):
 
 
 def write_c(
-    law: PwaLaw,
+    law: PwaLaw | Any,
     folder: str | Path,
     name: str = "controller",
     precision: Precision = "double",
@@ -106,9 +106,16 @@ def write_c(
         The files and their costs.
 
     Raises:
-        ModelError: a law that is not complete, a name that is no C identifier, limits or a safe output that do not fit.
+        ModelError: no law at all or one that is not complete, a name that is no C identifier, limits or a safe output
+            that do not fit.
     """
     _check_name(name)
+    if not isinstance(law, PwaLaw):
+        raise ModelError(
+            "law",
+            f"only a law can be written as C, got {type(law).__name__}",
+            remedy="give the PwaLaw the controller was compiled from, or the result of solve_mpqp",
+        )
     if law.status != "complete":
         raise ModelError(
             "law",

@@ -17,6 +17,7 @@ where the LQR with rate replaces the last Q-block: W = γ^N P_rate on (x_N − x
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import scipy.linalg
@@ -63,7 +64,7 @@ class Rows:
     slack: Int[np.ndarray, " m"]
 
 
-def condense(ocp: Ocp, theta_min: ArrayLike | None = None, theta_max: ArrayLike | None = None) -> MpQp:
+def condense(ocp: Ocp | Any, theta_min: ArrayLike | None = None, theta_max: ArrayLike | None = None) -> MpQp:
     """Turn the optimal control problem into a multi-parametric QP in θ = (x_0, u_{−1}, d, reference), absolute.
 
     θ is x_0 alone unless the problem has more (`ocp.parameters`); `theta_names` tells the order. z holds the moves
@@ -81,8 +82,11 @@ def condense(ocp: Ocp, theta_min: ArrayLike | None = None, theta_max: ArrayLike 
         The program; `value` is the cost of `ocp`, `soft_weight` is ρ.
 
     Raises:
-        ModelError: when Θ is not finite, or the soft weight cannot be computed.
+        ModelError: when `ocp` is not an `Ocp`, Θ is not finite, or the soft weight cannot be computed.
     """
+    if not isinstance(ocp, Ocp):
+        remedy = "it is condensed already, call solve_mpqp" if isinstance(ocp, MpQp) else "state the problem with Ocp"
+        raise ModelError("ocp", f"expected an Ocp, got {type(ocp).__name__}", remedy=remedy)
     low = _finite_end("theta_min", ocp.theta_min if theta_min is None else theta_min, ocp)
     high = _finite_end("theta_max", ocp.theta_max if theta_max is None else theta_max, ocp)
     prediction = predict(ocp)

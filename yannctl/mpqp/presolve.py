@@ -147,7 +147,7 @@ def _match_rows(
     gram = A @ A.T
     drop = np.zeros(len(A), dtype=bool)
     size = tolerance * (1.0 + np.abs(R).sum(axis=1))
-    i, j = _pairs(A, *np.nonzero(gram > 1 - 1e-9), -1.0, tolerance)
+    i, j = _pairs(A, gram > 1 - 1e-9, -1.0, tolerance)
     gap = R[j] - R[i]
     spread = np.abs(gap[:, :-1]).sum(axis=1) - size[i]
     first, second = gap[:, -1] >= spread, -gap[:, -1] >= spread
@@ -155,7 +155,7 @@ def _match_rows(
         if not (drop[a] or drop[b]) and (weaker or stronger):
             drop[b if weaker else a] = True
     pairs, problem = [], ""
-    i, j = _pairs(A, *np.nonzero(gram < -1 + 1e-9), 1.0, tolerance)
+    i, j = _pairs(A, gram < -1 + 1e-9, 1.0, tolerance)
     gap = R[i] + R[j]
     equal = np.abs(gap).max(axis=1, initial=0.0) <= size[i]
     opposed = gap[:, -1] + np.abs(gap[:, :-1]).sum(axis=1) < -size[i]
@@ -173,8 +173,9 @@ def _match_rows(
     return A[keep], R[keep], rows[keep], [(place[i], a, b) for i, a, b in pairs], problem
 
 
-def _pairs(A: np.ndarray, i: np.ndarray, j: np.ndarray, sign: float, tolerance: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the pairs i < j with A_i + sign A_j = 0 within the tolerance."""
+def _pairs(A: np.ndarray, likely: np.ndarray, sign: float, tolerance: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return those of the likely pairs i < j with A_i + sign A_j = 0 within the tolerance."""
+    i, j = np.nonzero(likely)
     above = i < j
     i, j = i[above], j[above]
     close = np.abs(A[i] + sign * A[j]).max(axis=1, initial=0.0) <= tolerance

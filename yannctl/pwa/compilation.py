@@ -9,10 +9,15 @@ The cache looks at a kernel's own file only: after editing a kernel delete `yann
 callers keep the old code.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import numba
 
-kernel = numba.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)  # pyright: ignore
-inner = numba.njit(  # pyright: ignore
+Decorator = Callable[[Callable[..., Any]], Any]
+
+kernel: Decorator = numba.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)  # pyright: ignore
+inner: Decorator = numba.njit(  # pyright: ignore
     nogil=True, error_model="numpy", _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True
 )
-once = numba.njit(inline="always", nogil=True, error_model="numpy", _nrt=False)  # pyright: ignore
+once: Decorator = numba.njit(inline="always", nogil=True, error_model="numpy", _nrt=False)  # pyright: ignore

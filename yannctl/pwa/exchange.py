@@ -30,7 +30,8 @@ def to_casadi(law: PwaLaw, name: str = "law") -> Any:
     if law.n_regions == 0:
         raise ModelError("law", "has no region", remedy="solve a feasible program")
     theta = ca.SX.sym("theta", law.ntheta)
-    best, number = None, None
+    best: Any = None
+    number: Any = None
     flat = np.concatenate([law.F.reshape(law.n_regions, -1), law.g], axis=1)
     _, first, numbers = np.unique(flat, axis=0, return_index=True, return_inverse=True)
     for i, (start, end) in enumerate(zip(law.row_start[:-1], law.row_start[1:], strict=True)):

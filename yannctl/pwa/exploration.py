@@ -16,6 +16,8 @@ import numpy as np
 
 from yannctl.errors import ModelError
 from yannctl.mpqp.presolve import ReducedProgram, presolve
+from yannctl.mpqp.problem import MpQp
+from yannctl.ocp import Ocp
 
 from .assembly import assemble, empty_law
 from .kernels_explore import explore
@@ -171,7 +173,7 @@ class Exploration:
             self.bar.close()
 
 
-def solve_mpqp(mpqp: Any, settings: Settings | None = None, n_jobs: int = 1, progress: bool = False) -> PwaLaw:
+def solve_mpqp(mpqp: MpQp | Any, settings: Settings | None = None, n_jobs: int = 1, progress: bool = False) -> PwaLaw:
     """Solve min_z z'Hz/2 + (f + F theta)'z s.t. A z <= b + B theta for all theta in its box.
 
     Args:
@@ -184,12 +186,15 @@ def solve_mpqp(mpqp: Any, settings: Settings | None = None, n_jobs: int = 1, pro
         The law; its status is "complete", "partial" (a limit or Ctrl-C), "infeasible" or "unbounded".
 
     Raises:
-        ModelError: the program cannot be used as it is.
+        ModelError: `mpqp` is not an `MpQp`, or the program cannot be used as it is.
     """
     from .closure import repair
     from .unbounded import unbounded_direction
 
     settings = Settings() if settings is None else settings
+    if not isinstance(mpqp, MpQp):
+        remedy = "call condense on it first" if isinstance(mpqp, Ocp) else "make one with condense, from_cvxpy or MpQp"
+        raise ModelError("mpqp", f"expected an MpQp, got {type(mpqp).__name__}", remedy=remedy)
     if n_jobs < 1:
         raise ModelError("n_jobs", f"must be at least 1, got {n_jobs}")
     reduced = presolve(mpqp, settings.duplicate_tolerance, settings.regularisation, settings.condition_limit)

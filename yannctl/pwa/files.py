@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import tempfile
 from dataclasses import asdict, fields
 from itertools import pairwise
 from pathlib import Path
@@ -12,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from yannctl.errors import FileFormatError, YannctlError
+from yannctl.files import write_whole
 
+from .evaluation import attach_tree
 from .law import PwaLaw
 from .search_tree import SearchTree
 from .settings import Settings
@@ -28,7 +29,10 @@ def save(law: PwaLaw, path: str | os.PathLike) -> None:
 
     Args:
         law: the law to write.
-        path: file to write; an existing one is replaced in one step.
+        path: file to write; an existing one is replaced in one step, its folder is created.
+
+    Raises:
+        OSError: the file cannot be written; an older one is then untouched.
     """
     from safetensors.numpy import save as to_bytes
 
@@ -46,7 +50,7 @@ def save(law: PwaLaw, path: str | os.PathLike) -> None:
     arrays = {name: np.ascontiguousarray(value) for name, value in arrays.items()}
     text = json.dumps(header)
     metadata = {"format": FORMAT, "version": str(VERSION), "header": text, "sha256": _digest(arrays, text)}
-    write_atomically(Path(path), to_bytes(arrays, metadata))
+    write_whole(Path(path), to_bytes(arrays, metadata))
 
 
 def load(path: str | os.PathLike) -> PwaLaw:
@@ -56,7 +60,7 @@ def load(path: str | os.PathLike) -> PwaLaw:
         path: file to read.
 
     Raises:
-        FileFormatError: the file is damaged, of another version, or not a law.
+        FileFormatError: there is no such file, or it is damaged, of another version, or not a law.
     """
     arrays, metadata = _read(path)
     try:
@@ -72,7 +76,7 @@ def load(path: str | os.PathLike) -> PwaLaw:
             mpqp=_unpack_mpqp(header["mpqp"], arrays),
         )  # fmt: skip
         if "tree.nodes" in arrays:
-            law._attach(_unpack_tree(arrays, law))
+            attach_tree(law, _unpack_tree(arrays, law))
         return law
     except FileFormatError:
         raise
@@ -83,40 +87,24 @@ def load(path: str | os.PathLike) -> PwaLaw:
 def _unpack_tree(arrays: dict[str, np.ndarray], law: PwaLaw) -> SearchTree:
     """Return the tree of a file after checking that its indices stay inside its arrays."""
     values = {name: np.require(arrays[f"tree.{name}"], requirements=["C", "W"]) for name in _TREE}
-    tree = SearchTree(**(values | {"depth": int(values["depth"].ravel()[0])}))
+    depth = int(values.pop("depth").ravel()[0])
+    tree = SearchTree(**values, depth=depth)
     tree.check(law.n_regions, law.ntheta)
     return tree
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write data to a temporary file beside path, flush it to the disk and rename it over path.
-
-    Args:
-        path: file to write.
-        data: its whole content.
-    """
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def _read(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Return arrays and metadata of a safetensors file of our format and version."""
     from safetensors import SafetensorError, safe_open
 
+    if os.path.isdir(path):
+        raise FileFormatError(f"{path}: is a folder; give the file that `save` wrote")
+    if not os.path.exists(path):
+        raise FileFormatError(f"{path}: no such file; give the file that `save` wrote")
     try:
         with safe_open(os.fspath(path), framework="numpy") as file:
             metadata = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 not a dict
-    except FileNotFoundError:
-        raise
     except (SafetensorError, OSError, ValueError) as error:
         raise FileFormatError(f"{path}: not a readable safetensors file ({error})") from error
     if metadata.get("format") != FORMAT:

@@ -9,16 +9,12 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
-from yannctl.errors import ModelError
-
 from .critical_region import RegionList
+from .evaluation import apply, build_tree, check_arrays, locate, points_of
 from .settings import Settings
 
 if TYPE_CHECKING:
-    from .search_tree import Lookup, SearchTree
-
-STATUSES = ("complete", "partial", "infeasible", "unbounded")
-MANY_POINTS = 1_000_000  # scanning the regions for this many takes about as long as building a search tree
+    from .search_tree import SearchTree
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +79,12 @@ class PwaLaw:
         object.__setattr__(self, "row_start", np.require(self.row_start, np.int64, ["C", "W"]))
         for name in ("H", "k", "F", "g", "P", "p", "c", "theta_min", "theta_max"):
             object.__setattr__(self, name, np.require(getattr(self, name), float, ["C", "W"]))
-        _check(self)
+        check_arrays(self)
+
+    def __repr__(self) -> str:
+        counted = f", {self.n_laws} laws" if "law_index" in self.__dict__ else ""  # counting the laws may take long
+        names = f"({', '.join(self.theta_names or ())}) -> ({', '.join(self.out_names or ())})"
+        return f"PwaLaw({self.status}, {self.n_regions} regions{counted}, {self.ntheta} -> {self.n_out}, {names})"
 
     # -- sizes ---------------------------------------------------------------------------------------------------------
     @property
@@ -129,10 +130,14 @@ class PwaLaw:
             (..., n_out) outputs.
         """
         lookup = self._lookup
-        fast = lookup is not None and type(theta) is np.ndarray and (theta.shape, theta.dtype) == lookup.point
-        if fast and theta.flags.carray:  # other layouts would be compiled for anew
+        if (
+            lookup is not None
+            and type(theta) is np.ndarray
+            and (theta.shape, theta.dtype) == lookup.point
+            and theta.flags.carray  # other layouts would be compiled for anew
+        ):
             return lookup.one(theta)
-        return self._apply(theta, self.settings.locate_tolerance)
+        return apply(self, theta, self.settings.locate_tolerance)
 
     def extrapolate(self, theta: ArrayLike) -> Float[np.ndarray, "*batch n_out"]:
         """Return the law of the region with the least violation, even where no region holds theta.
@@ -143,7 +148,7 @@ class PwaLaw:
         Returns:
             (..., n_out) outputs.
         """
-        return self._apply(theta, np.inf)
+        return apply(self, theta, np.inf)
 
     def locate(self, theta: ArrayLike) -> Int[np.ndarray, "*batch"]:
         """Return the region with the least violation max(H_i theta - k_i), -1 where it exceeds the tolerance.
@@ -154,8 +159,8 @@ class PwaLaw:
         Returns:
             (...,) indices of regions; the lowest index wins a tie.
         """
-        points, batch = self._points(theta)
-        return self._locate(points, self.settings.locate_tolerance).reshape(batch)
+        points, batch = points_of(self, theta)
+        return locate(self, points, self.settings.locate_tolerance).reshape(batch)
 
     def value(self, theta: ArrayLike) -> Float[np.ndarray, "*batch"]:
         """Return the optimal cost V = theta'P_i theta/2 + p_i'theta + c_i, NaN where no region holds theta.
@@ -168,9 +173,9 @@ class PwaLaw:
         """
         from .kernels import value_many
 
-        points, batch = self._points(theta)
+        points, batch = points_of(self, theta)
         out = np.empty(len(points))
-        value_many(points, self._locate(points, self.settings.locate_tolerance), self.P, self.p, self.c, out)
+        value_many(points, locate(self, points, self.settings.locate_tolerance), self.P, self.p, self.c, out)
         return out.reshape(batch)
 
     def multipliers(self, theta: ArrayLike) -> Float[np.ndarray, "*batch m"]:
@@ -187,8 +192,8 @@ class PwaLaw:
         """
         from .kkt import multipliers
 
-        points, batch = self._points(theta)
-        lam = multipliers(self, points, self._locate(points, self.settings.locate_tolerance))
+        points, batch = points_of(self, theta)
+        lam = multipliers(self, points, locate(self, points, self.settings.locate_tolerance))
         return lam.reshape(*batch, lam.shape[1])
 
     @property
@@ -206,7 +211,7 @@ class PwaLaw:
         if self._lookup is not None:
             return self
         law = replace(self)
-        law._build_tree()
+        build_tree(law)
         return law
 
     # -- geometry ------------------------------------------------------------------------------------------------------
@@ -254,7 +259,7 @@ class PwaLaw:
             path: file to read.
 
         Raises:
-            FileFormatError: the file is damaged, of another version, or not a law.
+            FileFormatError: there is no such file, or it is damaged, of another version, or not a law.
         """
         from .files import load
 
@@ -280,74 +285,3 @@ class PwaLaw:
         law = replace(self, status=status, message=message)
         law.__dict__.update({name: self.__dict__[name] for name in ("_lookup", "_untreeable") if name in self.__dict__})
         return law
-
-    # -- internals -----------------------------------------------------------------------------------------------------
-    def _points(self, theta: ArrayLike) -> tuple[np.ndarray, tuple[int, ...]]:
-        points = np.asarray(theta, dtype=float)
-        if points.ndim == 0 or points.shape[-1] != self.ntheta:
-            raise ModelError("theta", f"expected shape (..., {self.ntheta}), got {points.shape}")
-        return np.require(points.reshape(-1, self.ntheta), requirements=["C", "W"]), points.shape[:-1]
-
-    def _locate(self, points: np.ndarray, tolerance: float) -> np.ndarray:
-        from .kernels import locate_many
-
-        lookup = self._lookup_for(len(points))
-        index = np.full(len(points), -1, dtype=np.int64) if lookup is None else lookup.locate(points)
-        if lookup is None:
-            locate_many(points, self.row_start, self.H, self.k, tolerance, index)
-        elif tolerance != self.settings.locate_tolerance and (left := np.flatnonzero(index < 0)).size:
-            rest = np.empty(len(left), dtype=np.int64)
-            locate_many(points[left], self.row_start, self.H, self.k, tolerance, rest)
-            index[left] = rest
-        return index
-
-    def _apply(self, theta: ArrayLike, tolerance: float) -> np.ndarray:
-        from .kernels import evaluate_many
-
-        points, batch = self._points(theta)
-        lookup = self._lookup_for(len(points))
-        if lookup is not None and tolerance == self.settings.locate_tolerance:
-            return lookup.many(points).reshape(*batch, self.n_out)
-        out = np.empty((len(points), self.n_out))
-        evaluate_many(points, self._locate(points, tolerance), self.F, self.g, out)
-        return out.reshape(*batch, self.n_out)
-
-    def _lookup_for(self, count: int) -> "Lookup | None":
-        """Return the look-up tables; they are made on the way when scanning takes longer."""
-        if self._lookup is None and not self._untreeable and count >= MANY_POINTS:
-            self._build_tree()
-        return self._lookup
-
-    def _build_tree(self) -> None:
-        from .tree_building import build_tree
-
-        self._attach(build_tree(self))
-
-    def _attach(self, tree: "SearchTree | None") -> None:
-        """Keep a tree of this law; the arrays it was built from stay as they are, so no result changes."""
-        from .search_tree import Lookup
-
-        self.__dict__["_untreeable"] = tree is None
-        self.__dict__["_lookup"] = None if tree is None else Lookup(self, tree)
-
-
-def _check(law: PwaLaw) -> None:
-    """Raise ModelError where the arrays of a law do not fit together."""
-    n, n_out, ntheta = law.F.shape
-    shapes = {
-        "row_start": (n + 1,), "H": (law.k.size, ntheta), "g": (n, n_out), "P": (n, ntheta, ntheta), "p": (n, ntheta),
-        "c": (n,), "theta_min": (ntheta,), "theta_max": (ntheta,),
-    }  # fmt: skip
-    for name, shape in shapes.items():
-        if getattr(law, name).shape != shape:
-            raise ModelError(name, f"expected shape {shape}, got {getattr(law, name).shape}")
-    for name in ("H", "k", "F", "g", "theta_min", "theta_max"):
-        if not np.isfinite(getattr(law, name)).all():
-            raise ModelError(name, "has an entry that is not finite")
-    if law.row_start[0] != 0 or law.row_start[-1] != law.k.size or (np.diff(law.row_start) < 0).any():
-        raise ModelError("row_start", f"must rise from 0 to {law.k.size}")
-    if law.status not in STATUSES:
-        raise ModelError("status", f"expected one of {STATUSES}, got {law.status!r}")
-    for name, size in (("active", n if law.active else 0), ("theta_names", ntheta), ("out_names", n_out)):
-        if len(getattr(law, name)) != size:
-            raise ModelError(name, f"expected {size} entries, got {len(getattr(law, name))}")

@@ -13,7 +13,9 @@ The Bootstrap and Edgeworth Expansion, 1992, section 2.6), where Student's bound
 correction, which would promote earlier, is not used.
 
 The levels alpha_k sum to alpha, so over a whole run, however long, the chance that a policy that is not better is ever
-promoted stays below alpha (union bound; Thomas et al., High Confidence Policy Improvement, ICML 2015, for the idea).
+promoted is about alpha at most (union bound; Thomas et al., High Confidence Policy Improvement, ICML 2015, for the
+idea). About, because each test is approximate: t is exact for normal differences only, and the Edgeworth term corrects
+for skewness to the first order in 1/sqrt(n).
 """
 
 import math

@@ -4,6 +4,8 @@ Source: the gather of the region's law is Braniff and Tian's Y-wise affine netwo
 indicator and suppression layers replaced by the choice of the least violated region, which leaves no gaps.
 """
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -55,7 +57,7 @@ class GatherActor(nn.Module):
         return affine(self.law.F[index], self.law.g[index], theta).reshape(*x.shape[:-1], self.law.g.shape[1])
 
 
-def encode_actor(law: PwaLaw, form: str = "gather", dtype: torch.dtype = torch.float64) -> nn.Module:
+def encode_actor(law: PwaLaw | Any, form: str = "gather", dtype: torch.dtype = torch.float64) -> nn.Module:
     """Compile an explicit law into an exact neural network.
 
     `actor(x) = F_i x + g_i` for `x` in region `i`.
@@ -71,9 +73,10 @@ def encode_actor(law: PwaLaw, form: str = "gather", dtype: torch.dtype = torch.f
         Module `actor(x (..., ntheta)) -> u (..., n_out)` [physical units], with `n_weights` and `tolerance()`.
 
     Raises:
-        ModelError: for an unknown form, a law without regions, or a form that cannot hold this law.
+        ModelError: for an unknown form, no law at all, a law without regions, or a form that cannot hold this law.
     """
     forms = {"gather": GatherActor, "five_layer": FiveLayerActor, "lattice": LatticeActor}
     if form not in forms:
         raise ModelError("form", f"got {form!r}, expected one of {', '.join(map(repr, forms))}")
+    check_law(law)
     return forms[form](law, dtype)

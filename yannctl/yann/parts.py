@@ -5,6 +5,8 @@ same to the last bit: violation of a row `((H0*t0 + H1*t1) + ...) - k`, of a reg
 region with the smallest one is taken, the lowest index on a tie.
 """
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import nn
@@ -209,8 +211,8 @@ def law_scale(law: PwaLaw) -> float:
     return largest
 
 
-def check_law(law: PwaLaw) -> None:
-    """Refuse a law without regions.
+def check_law(law: PwaLaw | Any) -> None:
+    """Refuse a law without regions, and whatever is not a law.
 
     Args:
         law: the explicit law.
@@ -218,5 +220,8 @@ def check_law(law: PwaLaw) -> None:
     Raises:
         ModelError: if there is nothing to compile.
     """
+    if not isinstance(law, PwaLaw):
+        text = f"expected a PwaLaw, got {type(law).__name__}"
+        raise ModelError("law", text, remedy="solve the problem with solve_mpqp first")
     if law.n_regions == 0:
         raise ModelError("law", f"has no region ({law.status}: {law.message})", remedy="solve a feasible problem first")
