@@ -86,7 +86,7 @@ def touches(mpqp, points):
     return np.array([status != "optimal" for status in tight.solve_qp_batch(points).status])
 
 
-def check(seed, count=150):
+def check_program(seed, count=150):
     mpqp = degenerate(seed)
     law = solve_mpqp(mpqp)
     holes, error = holes_and_error(law, mpqp, seed, count)
@@ -98,10 +98,10 @@ def check(seed, count=150):
 
 @pytest.mark.parametrize("seed", range(20))
 def test_degenerate_programs_have_no_holes(seed):
-    check(seed)
+    check_program(seed)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(20, 520))
 def test_500_degenerate_programs_have_no_holes(seed):
-    check(seed, 400)
+    check_program(seed, 400)

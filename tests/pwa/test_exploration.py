@@ -29,7 +29,7 @@ def against_qp(law, mpqp, count, seed=0):
     return int((feasible != held).sum()), float(error.max()), float(gap.max())
 
 
-def check(name, count):
+def check_problem(name, count):
     mpqp = problem(name)
     law = solve_mpqp(mpqp)
     assert law.status == "complete"
@@ -42,14 +42,14 @@ def check(name, count):
 
 @pytest.mark.parametrize("name", QUICK)
 def test_counts_and_law(name):
-    check(name, 200)
+    check_problem(name, 200)
     assert solve_mpqp(problem(name)).audit().n_open == 0
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SLOW)
 def test_counts_and_law_of_large_problems(name):
-    check(name, 10_000)
+    check_problem(name, 10_000)
 
 
 def test_saturation_by_hand():

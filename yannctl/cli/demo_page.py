@@ -138,79 +138,94 @@ def write_page(found: Results, summary: dict, out: Path) -> None:
         out: folder.
     """
     pictures = _draw(found, summary, out)
-    means = summary["return"]
-    cards = [
-        Card(f"{summary['n_regions']}", "critical regions, none missing"),
-        Card(f"{summary['actor_max_error']:.0e}", "largest difference network − law"),
-        Card(f"{100 * summary['gap_closed']:.1f} %", "of the gap to the optimum closed", "good"),
-        Card(f"{means['linear']:.0f} → {means['tuned']:.0f}", "mean return, linear law → tuned"),
-        Card(
-            "skipped" if found.c_check.skipped else f"{summary['c_vs_python_max_abs']:.0e}",
-            "largest difference C − Python",
-            "skip" if found.c_check.skipped else "good",
-        ),
-    ]
     rows = [[name, "yes" if ok else "not judged" if ok is None else "NO"] for name, ok in summary["verdicts"].items()]
-    gate_rows = [
-        [
-            str(event.step),
-            event.decision,
-            f"{event.deployed_return:.1f}",
-            f"{event.candidate_return:.1f}",
-            f"{event.lower_bound:+.1f}",
-        ]
-        for event in found.training.gate_events
-    ]
     sections = [
         Section("What was checked", columns=("claim", "holds"), rows=rows),
-        Section(
-            "The law",
-            f"{summary['n_regions']} critical regions with {summary['n_laws']} distinct laws cover the whole domain: "
-            f"{summary['coverage_samples']:,} samples, no hole, no open facet; the largest difference from an online "
-            f"QP is {summary['law_max_error']:.0e} of the input range.",
-            pictures=[Picture(pictures["regions"], "Critical regions of the exact law, with the tuned closed loop.")],
-        ),
-        Section(
-            "What learning changed",
-            "The policy starts as the exact law, bit by bit. Over the starts all around learning changes the input by "
-            f"{summary['mean_change'][0]:.2f} of its range on average, within 0.2 rad and 0.5 rad/s of upright by "
-            f"{summary['mean_change'][1]:.2f}.",
-            pictures=[
-                Picture(pictures["surfaces"], "The input over all states, before and after."),
-                Picture(pictures["learning"], "Mean return over common starts; bands hold the middle half of them."),
-            ],
-        ),
-        Section(
-            "Returns over one episode",
-            f"Mean over {summary['starts']} starts all around, the same for all. The gate tests on the nominal "
-            f"model ({summary['gate_model_steps']:,} simulated steps) and costs no step of the plant. "
-            + _beside_scratch(*summary["tuned_minus_scratch_interval"]),
-            columns=("policy", "mean return"),
-            rows=[
-                ["linear law (explicit MPC)", f"{means['linear']:.1f}"],
-                [f"DDPG from scratch, {summary['steps']} steps", f"{means['scratch_ddpg']:.1f}"],
-                ["the same behind the gate", f"{summary['scratch_ddpg_gated_return']:.1f}"],
-                [f"tuned law, {summary['steps']} steps, deployed through the gate", f"{means['tuned']:.1f}"],
-                ["optimum (dynamic programming)", f"{means['optimum']:.1f}"],
-            ],
-            pictures=[
-                Picture(pictures["returns"], "How the returns are spread over the starts."),
-                Picture(pictures["closed_loop"], "Closed loops from hanging."),
-            ],
-        ),
-        Section(
-            "Decisions of the gate",
-            "A policy is deployed only if the lower confidence bound of its gain on fresh starts is above zero.",
-            columns=("step", "decision", "deployed", "candidate", "bound of the gain"),
-            rows=gate_rows,
-        ),
+        *_law_sections(summary, pictures),
+        _return_section(summary, pictures),
+        _gate_section(found),
         Section("Code and loop", _code_text(found, summary)),
     ]
     lead = (
         "From a pendulum model to a law, exact networks, a tuned policy, C code and a closed loop; "
         f"seed {summary['seed']}, every figure measured in this run."
     )
-    write_report(out / "report.html", "Pendulum: the whole chain", lead, cards, sections)
+    write_report(out / "report.html", "Pendulum: the whole chain", lead, _cards(summary), sections)
+
+
+def _cards(summary: dict) -> list[Card]:
+    means, c_error = summary["return"], summary["c_vs_python_max_abs"]
+    closed = summary["verdicts"]["gap to the optimum closed by 95 %"]
+    return [
+        Card(f"{summary['n_regions']}", f"critical regions, {summary['audit_open_facets']} open facets"),
+        Card(f"{summary['actor_max_error']:.0e}", "largest difference network − law"),
+        Card(f"{100 * summary['gap_closed']:.1f} %", "of the gap to the optimum closed", "good" if closed else ""),
+        Card(f"{means['linear']:.0f} → {means['tuned']:.0f}", "mean return, linear law → tuned"),
+        Card(
+            "skipped" if c_error is None else f"{c_error:.0e}",
+            "largest difference C − Python",
+            "skip" if c_error is None else "good" if c_error == 0.0 else "bad",
+        ),
+    ]
+
+
+def _law_sections(summary: dict, pictures: dict[str, Path]) -> list[Section]:
+    far, near = summary["mean_change"]
+    return [
+        Section(
+            "The law",
+            f"{summary['n_regions']} critical regions with {summary['n_laws']} distinct laws hold "
+            f"{100 * summary['coverage']:.4g} % of {summary['coverage_samples']:,} feasible samples, with "
+            f"{summary['audit_open_facets']} open facets; the largest difference from an online QP is "
+            f"{summary['law_max_error']:.0e} of the input range.",
+            pictures=[Picture(pictures["regions"], "Critical regions of the exact law, with the tuned closed loop.")],
+        ),
+        Section(
+            "What learning changed",
+            "Before training the policy is the exact law. Over the starts all around learning changes the input by "
+            f"{far:.2f} of its range on average, within 0.2 rad and 0.5 rad/s of upright by {near:.2f}.",
+            pictures=[
+                Picture(pictures["surfaces"], "The input over all states, before and after."),
+                Picture(pictures["learning"], "Mean return over common starts; bands hold the middle half of them."),
+            ],
+        ),
+    ]
+
+
+def _return_section(summary: dict, pictures: dict[str, Path]) -> Section:
+    means, steps = summary["return"], summary["steps"]
+    rows = [
+        ["linear law (explicit MPC)", means["linear"]],
+        [f"DDPG from scratch, {steps} steps", means["scratch_ddpg"]],
+        ["the same behind the gate", summary["scratch_ddpg_gated_return"]],
+        [f"tuned law, {steps} steps, deployed through the gate", means["tuned"]],
+        ["optimum (dynamic programming)", means["optimum"]],
+    ]
+    return Section(
+        "Returns over one episode",
+        f"Mean over {summary['starts']} starts all around, the same for all. The gate tests on the nominal "
+        f"model ({summary['gate_model_steps']:,} simulated steps) and costs no step of the plant. "
+        + _beside_scratch(*summary["tuned_minus_scratch_interval"]),
+        columns=("policy", "mean return"),
+        rows=[[name, f"{value:.1f}"] for name, value in rows],
+        pictures=[
+            Picture(pictures["returns"], "How the returns are spread over the starts."),
+            Picture(pictures["closed_loop"], "Closed loops from hanging."),
+        ],
+    )
+
+
+def _gate_section(found: Results) -> Section:
+    rows = []
+    for event in found.training.gate_events:
+        numbers = [f"{value:.1f}" for value in (event.deployed_return, event.candidate_return)]
+        rows.append([str(event.step), event.decision, *numbers, f"{event.lower_bound:+.1f}"])
+    return Section(
+        "Decisions of the gate",
+        "A policy is deployed only if the lower confidence bound of its gain on fresh starts is above zero.",
+        columns=("step", "decision", "deployed", "candidate", "bound of the gain"),
+        rows=rows,
+    )
 
 
 def _beside_scratch(low: float, high: float) -> str:

@@ -48,6 +48,11 @@ class TrainingResult:
     gate_events: list[GateEvent]
     seconds: float
 
+    def __repr__(self) -> str:
+        promoted = sum(event.decision == "promoted" for event in self.gate_events)
+        last = f", deployed return {self.history[-1]['deployed_return']:.1f}" if self.history else ""
+        return f"TrainingResult({len(self.gate_events)} gate tests, {promoted} promoted{last}, {self.seconds:.0f} s)"
+
 
 def train(
     actor: nn.Module | None,
