@@ -75,6 +75,8 @@ def _second_process() -> Iterator[Pool]:
         signal.signal(signal.SIGINT, before)
     with pool:
         yield pool
+        pool.close()  # an orderly end; after an exception the block's own exit kills the worker
+        pool.join()
 
 
 def _demonstrate(plan, out: Path, output: Output) -> dict:
