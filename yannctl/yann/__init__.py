@@ -10,6 +10,7 @@
 """
 
 from .actor import GatherActor, encode_actor
+from .compiled import CompiledLattice
 from .critic import AbstractCritic, ExactCritic, LqrCritic, encode_critic
 from .explanation import Explanation, explain
 from .extension import ExtendedActor, ExtendedCritic, extend
@@ -22,6 +23,7 @@ from .verification import Verification, verify, verify_critic
 __all__ = [
     "AbstractCritic",
     "Bounds",
+    "CompiledLattice",
     "ExactCritic",
     "Explanation",
     "ExtendedActor",

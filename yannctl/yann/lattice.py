@@ -4,14 +4,19 @@ Source: Tarela and Martinez (1999), Wen, Ma and Ydstie (2009), with the sets J_i
 representation certified piece by piece, so a partition where the textbook condition fails is split or refused.
 """
 
+from functools import reduce
+
 import numpy as np
 import torch
 from torch import nn
 
 from yannctl.pwa import PwaLaw
 
+from .compiled import CompiledLattice
 from .lattice_terms import lattice_terms
 from .parts import LawReference, check_law, column_sum, flatten_batch, law_scale
+
+MAX_UNROLLED = 2048  # entries of the terms above which unrolling makes a compiler slow
 
 
 class LatticeLaws(nn.Module):
@@ -33,6 +38,12 @@ class LatticeLaws(nn.Module):
         longest = max(len(term) for term in terms)
         padded = np.stack([np.pad(term, (0, longest - len(term)), mode="edge") for term in terms])
         self.register_buffer("terms", torch.as_tensor(padded))
+        self.refresh()
+        self.register_load_state_dict_post_hook(_refresh_after_load)
+
+    def refresh(self) -> None:
+        """Read the members of each term off `terms`, whose rows are padded."""
+        self.members = [sorted(set(row)) for row in self.terms.tolist()]
 
     def forward(self, theta: torch.Tensor) -> torch.Tensor:
         """Evaluate `max_t min_{j in t} (F_j theta + g_j)`.
@@ -43,10 +54,30 @@ class LatticeLaws(nn.Module):
         Returns:
             (batch,) output.
         """
+        if torch.compiler.is_compiling() and self.terms.numel() <= MAX_UNROLLED:
+            return self._unrolled(theta)
         values = column_sum(self.F.T, theta.T.unsqueeze(-1)) + self.g  # (batch, laws)
         n_terms, longest = self.terms.shape
         picked = values[:, self.terms.reshape(-1)].unflatten(1, (n_terms, longest))
         return picked.amin(2).amax(1)
+
+    def _unrolled(self, theta: torch.Tensor) -> torch.Tensor:
+        """Evaluate law by law: only elementwise operations, which a compiler fuses into one pass over the points."""
+        columns = theta.unbind(1)
+        values = []
+        for law in range(self.F.shape[0]):
+            total = self.F[law, 0] * columns[0]
+            for j in range(1, len(columns)):
+                total = total + self.F[law, j] * columns[j]
+            values.append(total + self.g[law])
+        lows = [reduce(torch.minimum, [values[law] for law in term]) for term in self.members]
+        return reduce(torch.maximum, lows)
+
+
+def _refresh_after_load(module: nn.Module, _: object) -> None:
+    """Follow loaded terms."""
+    if isinstance(module, LatticeLaws):
+        module.refresh()
 
 
 class LatticeActor(nn.Module):
@@ -88,6 +119,17 @@ class LatticeActor(nn.Module):
         """Terms of the maximum, over all outputs."""
         return sum(int(part.terms.shape[0]) for part in self.outputs)
 
+    def compiled(self, threads: int | None = None) -> CompiledLattice:
+        """Compile the present weights into loops over numpy arrays: the same bits, the fastest form on a processor.
+
+        Args:
+            threads: threads of a large batch, None for one a core.
+
+        Returns:
+            Callable `(..., ntheta) -> (..., n_out)`.
+        """
+        return CompiledLattice(self, threads)
+
     def tolerance(self) -> float:
         """Error that rounding and the merging of equal laws explain [input unit]."""
         eps = torch.finfo(self.outputs[0].F.dtype).eps
@@ -102,5 +144,5 @@ class LatticeActor(nn.Module):
         Returns:
             (..., n_out) inputs [physical units].
         """
-        theta = flatten_batch(x, self.ntheta, self.outputs[0].F.dtype)
-        return torch.stack([part(theta) for part in self.outputs], dim=-1).reshape(*x.shape[:-1], len(self.law))
+        theta = flatten_batch(x, self.ntheta, next(self.parameters()).dtype)
+        return torch.stack([part(theta) for part in self.law], dim=-1).reshape(*x.shape[:-1], len(self.law))

@@ -98,7 +98,7 @@ class PiecewiseAffine(nn.Module):
         Returns:
             (batch,) region, and (batch,) its largest violation [scaled distance; negative inside].
         """
-        step = max(1, CHUNK_ELEMENTS // self.slot_offsets.shape[0])
+        step = max(1, CHUNK_ELEMENTS // (self.n_slots * self.n_regions))
         if torch.compiler.is_compiling() or torch.jit.is_tracing() or theta.shape[0] <= step:
             return self._least(column_sum(self.slot_normals, theta.T.unsqueeze(-1)) - self.slot_offsets)
         # Two work arrays for all parts: giving megabytes back to the system after each costs more than the arithmetic.
@@ -189,7 +189,7 @@ def flatten_batch(x: torch.Tensor, width: int, dtype: torch.dtype, field: str = 
     Raises:
         ModelError: if the last dimension is not `width`.
     """
-    if x.ndim == 0 or x.shape[-1] != width:
+    if not torch.jit.is_tracing() and (x.ndim == 0 or x.shape[-1] != width):
         raise ModelError(field, f"got shape {tuple(x.shape)}, expected (..., {width})")
     return x.reshape(-1, width).to(dtype)
 
