@@ -5,29 +5,56 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .base import AbstractController, check_controller
+    from .composition import Filtered, Limited, RateLimited
     from .dynamic_programming import DynamicProgramming
     from .explicit_mpc import ExplicitMpc
+    from .kalman_filter import KalmanFilter
     from .lqr import Lqr
+    from .memory import AbstractRecallingController
     from .network import NetworkController
+    from .nmpc import Nmpc
+    from .offset_free_mpc import OffsetFreeMpc
     from .online_mpc import OnlineMpc
+    from .pid import Pid
+    from .preview_mpc import Preview, PreviewMpc
 
 _HOME = {
     "AbstractController": "base",
+    "AbstractRecallingController": "memory",
     "check_controller": "base",
     "DynamicProgramming": "dynamic_programming",
     "ExplicitMpc": "explicit_mpc",
+    "Filtered": "composition",
+    "KalmanFilter": "kalman_filter",
+    "Limited": "composition",
     "Lqr": "lqr",
     "NetworkController": "network",
+    "Nmpc": "nmpc",
+    "OffsetFreeMpc": "offset_free_mpc",
     "OnlineMpc": "online_mpc",
+    "Pid": "pid",
+    "Preview": "preview_mpc",
+    "PreviewMpc": "preview_mpc",
+    "RateLimited": "composition",
 }
 
 __all__ = [
     "AbstractController",
+    "AbstractRecallingController",
     "DynamicProgramming",
     "ExplicitMpc",
+    "Filtered",
+    "KalmanFilter",
+    "Limited",
     "Lqr",
     "NetworkController",
+    "Nmpc",
+    "OffsetFreeMpc",
     "OnlineMpc",
+    "Pid",
+    "Preview",
+    "PreviewMpc",
+    "RateLimited",
     "check_controller",
 ]
 
