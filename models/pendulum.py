@@ -6,8 +6,10 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from yannctl.errors import ModelError
-from yannctl.plant import AbstractPlant, Expression, vector
+from yannctl.plant import AbstractPlant, Expression, Range, vector
 from yannctl.plant.integration import extrapolate
+
+from .parameters import require_positive
 
 
 @dataclass(frozen=True)
@@ -23,20 +25,30 @@ class Pendulum(AbstractPlant):
     | --- | --- | --- | --- |
     | torque | motor torque, clipped to its bounds | N m | -2 to 2 |
 
-    Dynamics: d theta_dot / dt = 3 g / (2 l) sin(theta) + 3 / (m l^2) u, a uniform rod; theta = 0 is upright.
+    | field | meaning | nominal, range | kind |
+    | --- | --- | --- | --- |
+    | m, l | mass [kg] and length [m] of the rod | 1, +-10 % | uncertain |
+    | friction | viscous friction of the motor [N m s] | 0, 0 to 0.1 | uncertain |
+    | push | torque from outside [N m] | 0, +-0.2 | disturbance, not measured |
+
+    Dynamics: d theta_dot / dt = 3 g / (2 l) sin(theta) + 3 / (m l^2) (u + push - friction theta_dot), a uniform rod;
+    theta = 0 is upright.
     Step ("gymnasium"): theta_dot+ = clip(theta_dot + dt * acceleration, -8, 8), theta+ = theta + dt * theta_dot+.
     Step ("accurate"): the dynamics integrated over the period with an error below 1e-8 and no clip of the speed, so
     that the speed can leave its bounds, which then counts as a violation.
     Reward: -(theta^2 + 0.1 theta_dot^2 + 0.001 u^2) on the state before the step.
     Sample period 0.05 s, 200 steps an episode, starts uniform in theta all around and |theta_dot| <= 1.
     Equilibrium: upright at rest without torque (unstable, time constant sqrt(2 l / (3 g)) = 0.26 s).
-    Energy without torque: theta_dot^2 / 2 + 3 g / (2 l) cos(theta) is constant.
+    Sensor noise when asked for: 0.002 rad, 0.02 rad/s. Motor lag left out: 0.01 s.
+    Energy without torque and friction: theta_dot^2 / 2 + 3 g / (2 l) cos(theta) is constant.
 
     Args:
         g: gravity [m/s^2].
         m: mass of the rod [kg].
         l: length of the rod [m].
         integrator: "gymnasium" or "accurate".
+        friction: viscous friction of the motor [N m s].
+        push: disturbing torque [N m].
 
     Raises:
         ModelError: a parameter that is not positive or an unknown integrator.
@@ -48,6 +60,8 @@ class Pendulum(AbstractPlant):
     m: float = 1.0
     l: float = 1.0  # noqa: E741  (the symbol of the source)
     integrator: Literal["gymnasium", "accurate"] = "gymnasium"
+    friction: float = 0.0
+    push: float = 0.0
 
     x_names: ClassVar[tuple[str, ...]] = ("theta", "theta_dot")
     u_names: ClassVar[tuple[str, ...]] = ("torque",)
@@ -64,13 +78,21 @@ class Pendulum(AbstractPlant):
     start_min: ClassVar[np.ndarray] = vector(-np.pi, -1.0)
     start_max: ClassVar[np.ndarray] = vector(np.pi, 1.0)
     episode_steps: ClassVar[int] = 200
+    x_noise: ClassVar[np.ndarray] = vector(0.002, 0.02)
+    actuator_lag: ClassVar[np.ndarray] = vector(0.01)
 
     def __post_init__(self) -> None:
-        for name, value in (("g", self.g), ("m", self.m), ("l", self.l)):
-            if not (np.isfinite(value) and value > 0):
-                raise ModelError(name, f"is {value}, expected a positive number")
+        require_positive(self, ("g", "m", "l"))
         if self.integrator not in {"gymnasium", "accurate"}:
             raise ModelError("integrator", f"is {self.integrator!r}, expected 'gymnasium' or 'accurate'")
+        self._declare(
+            uncertain={
+                "m": Range(0.9 * self.m, 1.1 * self.m, "kg"),
+                "l": Range(0.9 * self.l, 1.1 * self.l, "m"),
+                "friction": Range(0.0, max(0.1, self.friction), "N m s"),
+            },
+            disturbances={"push": Range(-0.2, 0.2, "N m")},
+        )
 
     def rhs(self, x: Expression, u: Expression) -> Expression:
         """Rate (theta_dot, 3 g / (2 l) sin(theta) + 3 / (m l^2) u) [rad/s, rad/s^2].
@@ -81,7 +103,13 @@ class Pendulum(AbstractPlant):
         """
         import casadi as ca
 
-        return ca.vertcat(x[1], 3 * self.g / (2 * self.l) * ca.sin(x[0]) + 3.0 / (self.m * self.l**2) * u[0])
+        torque = u[0] if self._frictionless else u[0] + self.push - self.friction * x[1]
+        return ca.vertcat(x[1], 3 * self.g / (2 * self.l) * ca.sin(x[0]) + 3.0 / (self.m * self.l**2) * torque)
+
+    @property
+    def _frictionless(self) -> bool:
+        """Whether the terms beyond Gymnasium's are absent: then the numbers are its own to the last digit."""
+        return all(isinstance(value, int | float) and value == 0 for value in (self.push, self.friction))
 
     def step_map(self, x: Expression, u: Expression) -> Expression:
         """State after one period, by Gymnasium's semi-implicit Euler step or by accurate integration.

@@ -2,6 +2,7 @@
 
 from .abstract_plant import AbstractPlant, Expression, vector
 from .contract import check_plant
+from .ranges import Range
 from .rollout import Rollout
 
-__all__ = ["AbstractPlant", "Expression", "Rollout", "check_plant", "vector"]
+__all__ = ["AbstractPlant", "Expression", "Range", "Rollout", "check_plant", "vector"]

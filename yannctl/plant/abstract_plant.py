@@ -4,10 +4,9 @@ The same expressions serve the optimiser (`step_function`), batched numpy (`step
 (`step_tape.c_source`). `check_plant` is the executable form of the contract.
 """
 
-import abc
 import functools
-from collections.abc import Callable
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -15,153 +14,95 @@ from yannctl.errors import ModelError
 from yannctl.tape import ExpressionTape
 from yannctl.types import ArrayLike, Float
 
-from .contract import check_channels, check_plant
+from .contract import check_channels, check_plant, check_possible
+from .data_sheet import DataSheet, Expression, vector
+from .ranges import Range, field_function, specimen, values_of
 from .rollout import Rollout
 
-__all__ = ["AbstractPlant", "Expression", "Rollout", "check_plant", "vector"]
+__all__ = ["AbstractPlant", "Expression", "Range", "Rollout", "check_plant", "vector"]
 
-# A CasADi symbol or number; a plant's formulas work on both.
-Expression = Any
-
-
-def vector(*values: float) -> Float[np.ndarray, " n"]:
-    """Make a read-only vector, for the bounds in a plant's class body.
-
-    Args:
-        values: the entries [unit of each channel].
-
-    Returns:
-        Read-only float array (n,).
-    """
-    array = np.array(values, dtype=float)
-    array.setflags(write=False)
-    return array
+# A state counts as outside its bounds beyond this share of their range, so that a clipped state does not.
+BOUND_TOLERANCE = 1e-9
+Plant = TypeVar("Plant", bound="AbstractPlant")
 
 
-class AbstractPlant(abc.ABC):
+class AbstractPlant(DataSheet):
     """A physical system x+ = step(x, u) with units, bounds and a reward.
 
     A plant is a frozen dataclass of its parameters (CasADi functions are built once from them) that declares the
-    attributes below and writes `rhs` and `reward`; `step_map` only where the discrete map is not an integration of f.
-
-    Args:
-        x_names, u_names: name of each state and input.
-        x_units, u_units: unit of each state and input.
-        x_min, x_max: state bounds (nx,) [x_units]; a state outside counts as a violation, it is not clipped.
-        u_min, u_max: input bounds (nu,) [u_units]; `step` clips to them, as an actuator does.
-        dt: sample period [s, or the unit of time the plant's data sheet names].
-        angles: indices of the states that are angles, wrapped to [-pi, pi) after each step.
-        x_equilibrium, u_equilibrium: default operating point, or None.
-        start_min, start_max: box of `sample_starts`, or None for the state bounds.
-        episode_steps: length of an episode.
-        substeps: Runge-Kutta steps a sample period.
+    attributes of its `DataSheet` and writes `rhs` and `reward`; `step_map` only where the discrete map is not an
+    integration of f.
     """
 
-    x_names: ClassVar[tuple[str, ...]]
-    u_names: ClassVar[tuple[str, ...]]
-    x_units: ClassVar[tuple[str, ...]]
-    u_units: ClassVar[tuple[str, ...]]
-    x_min: Float[np.ndarray, " nx"]
-    x_max: Float[np.ndarray, " nx"]
-    u_min: Float[np.ndarray, " nu"]
-    u_max: Float[np.ndarray, " nu"]
-    dt: float
-    angles: tuple[int, ...] = ()
-    x_equilibrium: Float[np.ndarray, " nx"] | None = None
-    u_equilibrium: Float[np.ndarray, " nu"] | None = None
-    start_min: Float[np.ndarray, " nx"] | None = None
-    start_max: Float[np.ndarray, " nx"] | None = None
-    episode_steps: int = 200
-    substeps: int = 4
-
-    # What an author writes.
-
-    @abc.abstractmethod
-    def rhs(self, x: Expression, u: Expression) -> Expression:
-        """Continuous dynamics dx/dt = f(x, u), a CasADi column of nx entries [x_units per unit of dt].
+    def perturbed(  # noqa: PYI019  (the type checker of the tests does not know Self)
+        self: Plant, p: ArrayLike | Mapping[str, float] | None = None, seed: int | np.random.Generator | None = None
+    ) -> Plant:
+        """Give another specimen of this plant: other parameters, the same data sheet (bounds, reward, ranges).
 
         Args:
-            x: state (nx,) [x_units].
-            u: input (nu,) [u_units].
+            p: parameters (np,), or name -> value for some of them; values outside the declared range are allowed.
+            seed: instead of p: seed, or a generator, of a uniform draw from the ranges.
+
+        Returns:
+            The specimen; its `nominal` is this plant's.
+
+        Raises:
+            ModelError: both or neither given, an unknown name, a value that is not finite.
         """
+        if (p is None) == (seed is None):
+            raise ModelError("p, seed", "give the parameters or a seed", remedy="perturbed({...}) or perturbed(seed=0)")
+        if p is None:
+            p = np.random.default_rng(seed).uniform(*self.parameter_ranges)
+        values = values_of("p", p, self.parameter_names, self.parameters)
+        return specimen(self, dict(zip(self.parameter_names, values.tolist(), strict=True)))
 
-    @abc.abstractmethod
-    def reward(self, x: Expression, u: Expression) -> Expression:
-        """Reward of one step on the state before the step (angles wrapped, input clipped), a CasADi scalar.
-
-        Args:
-            x: state (nx,) [x_units].
-            u: input (nu,) [u_units].
-        """
-
-    def step_map(self, x: Expression, u: Expression) -> Expression:
-        """Discrete map x+ of one period for an input within its bounds; by default Runge-Kutta steps of `rhs`.
-
-        Args:
-            x: state (nx,) [x_units].
-            u: input (nu,) [u_units].
-        """
-        from .integration import runge_kutta
-
-        return runge_kutta(self.rhs, x, u, self.dt, self.substeps)
-
-    def draw(self, axes: Any, x: Float[np.ndarray, " nx"]) -> None:
-        """Draw the state x on matplotlib axes; by default one bar a state, scaled to its bounds.
-
-        Args:
-            axes: matplotlib axes.
-            x: state (nx,) [x_units].
-        """
-        with np.errstate(invalid="ignore"):
-            height = 2 * (x - self.x_min) / (self.x_max - self.x_min) - 1
-        axes.bar(self.x_names, np.nan_to_num(height))
-        axes.set_ylim(-1.5, 1.5)
-        axes.set_ylabel("share of the bounds")
-
-    # What every plant gets.
-
-    @property
-    def nx(self) -> int:
-        """Number of states."""
-        return len(self.x_names)
-
-    @property
-    def nu(self) -> int:
-        """Number of inputs."""
-        return len(self.u_names)
-
-    def step_function(self, bounded: bool = True) -> Any:
+    def step_function(self, bounded: bool = True, parameters: bool = False, disturbances: bool = False) -> Any:
         """Give x+ = step(x, u) as a casadi.Function.
 
         Args:
             bounded: clip the input to its bounds and wrap the angles, as `step` does; False leaves both away, which
                 is the smooth map that optimisers and linearisation want.
+            parameters: make the uncertain parameters an argument p (np,).
+            disturbances: make the disturbances an argument d (nd,).
 
         Returns:
-            casadi.Function (x, u) -> x_next.
+            casadi.Function (x, u[, p][, d]) -> x_next.
         """
-        x, u = _symbols(self.nx, self.nu)
-        if not bounded:
-            return _function("step", x, u, "x_next", self.step_map(x, u))
-        return _function("step", x, u, "x_next", self._wrap(self.step_map(x, self._clip(u))))
 
-    def rate_function(self) -> Any:
-        """Give dx/dt = f(x, u) as a casadi.Function (x, u) -> x_dot; the input is not clipped."""
-        x, u = _symbols(self.nx, self.nu)
-        return _function("rate", x, u, "x_dot", self.rhs(x, u))
+        def formula(plant: AbstractPlant, x: Expression, u: Expression) -> Expression:
+            return plant._wrap(plant.step_map(x, plant.saturate(u))) if bounded else plant.step_map(x, u)
 
-    def reward_function(self, bounded: bool = True) -> Any:
-        """Give the reward as a casadi.Function.
+        return field_function(self, formula, ("step", "x_next"), self._groups(parameters, disturbances))
+
+    def rate_function(self, parameters: bool = False, disturbances: bool = False) -> Any:
+        """Give dx/dt = f(x, u) as a casadi.Function; the input is not clipped.
+
+        Args:
+            parameters: make the uncertain parameters an argument p (np,).
+            disturbances: make the disturbances an argument d (nd,).
+
+        Returns:
+            casadi.Function (x, u[, p][, d]) -> x_dot.
+        """
+        groups = self._groups(parameters, disturbances)
+        return field_function(self, lambda plant, x, u: plant.rhs(x, u), ("rate", "x_dot"), groups)
+
+    def reward_function(self, bounded: bool = True, references: bool = False) -> Any:
+        """Give the reward as a casadi.Function; a perturbed specimen is judged as the nominal plant is.
 
         Args:
             bounded: clip the input to its bounds and wrap the angles first.
+            references: make the references an argument r (nr,).
 
         Returns:
-            casadi.Function (x, u) -> reward.
+            casadi.Function (x, u[, r]) -> reward.
         """
-        x, u = _symbols(self.nx, self.nu)
-        value = self.reward(self._wrap(x), self._clip(u)) if bounded else self.reward(x, u)
-        return _function("reward", x, u, "reward", value)
+
+        def formula(plant: AbstractPlant, x: Expression, u: Expression) -> Expression:
+            return plant.reward(plant._wrap(x), plant.saturate(u)) if bounded else plant.reward(x, u)
+
+        groups = {"r": self.r_names} if references else {}
+        return field_function(self.nominal, formula, ("reward", "reward"), groups)
 
     @functools.cached_property
     def step_tape(self) -> ExpressionTape:
@@ -178,20 +119,94 @@ class AbstractPlant(abc.ABC):
         """`reward_function()` as a tape for numpy, torch and C."""
         return ExpressionTape.from_function(self.reward_function())
 
-    def step(self, x: ArrayLike, u: ArrayLike) -> Float[np.ndarray, "... nx"]:
+    @functools.cached_property
+    def varied_step_tape(self) -> ExpressionTape:
+        """`step_function(parameters=True, disturbances=True)` as a tape: (x, u, p, d) -> x_next."""
+        return ExpressionTape.from_function(self.step_function(parameters=True, disturbances=True))
+
+    @functools.cached_property
+    def varied_reward_tape(self) -> ExpressionTape:
+        """`reward_function(references=True)` as a tape: (x, u, r) -> reward."""
+        return ExpressionTape.from_function(self.reward_function(references=True))
+
+    @functools.cached_property
+    def saturation_tape(self) -> ExpressionTape:
+        """`saturate` as a tape: u -> u."""
+        import casadi as ca
+
+        u = ca.SX.sym("u", self.nu)
+        return ExpressionTape.from_function(ca.Function("clip", [u], [ca.densify(self.saturate(u))], ["u"], ["u_real"]))
+
+    def step(
+        self, x: ArrayLike, u: ArrayLike, p: ArrayLike | None = None, d: ArrayLike | None = None
+    ) -> Float[np.ndarray, "... nx"]:
         """Advance one sample period; the input is clipped to its bounds and angles come back in [-pi, pi).
 
         Args:
             x: states (..., nx) [x_units].
             u: inputs (..., nu) [u_units], held over the period.
+            p: parameters (..., np), one set a sample, or None for the plant's own.
+            d: disturbances (..., nd), held over the period, or None for the plant's own.
 
         Returns:
             Next states (..., nx) [x_units].
 
         Raises:
-            ModelError: wrong shape, or a value that is not finite (the channel is named).
+            ModelError: wrong shape, a value that is not finite, or a state that cannot be (the channel is named).
         """
-        return self.step_tape.evaluate(*self._checked(x, u))
+        states, inputs = self._checked(x, u)
+        if p is None and d is None:
+            return self.step_tape.evaluate(states, inputs)
+        values = check_channels("p", self.parameters if p is None else p, self.parameter_names)
+        disturbances = check_channels("d", self.d if d is None else d, self.d_names)
+        return self.varied_step_tape.evaluate(states, inputs, values, disturbances)
+
+    def clip(self, u: ArrayLike) -> Float[np.ndarray, "... nu"]:
+        """Give the inputs the actuators really apply for the commands u.
+
+        Args:
+            u: commands (..., nu) [u_units].
+
+        Returns:
+            Inputs within the bounds (..., nu) [u_units].
+
+        Raises:
+            ModelError: wrong shape, or a value that is not finite.
+        """
+        return self.saturation_tape.evaluate(check_channels("u", u, self.u_names))
+
+    def margin(self, x: ArrayLike) -> Float[np.ndarray, "..."]:
+        """Give the smallest distance to a state bound, as a share of half its range; negative outside.
+
+        Args:
+            x: states (..., nx) [x_units].
+
+        Returns:
+            Margins (...); infinite for a plant without state bounds. An angle that may turn all around has none.
+        """
+        states = np.asarray(x, dtype=float)
+        circle = np.isin(np.arange(self.nx), self.angles)
+        bounded = ~(circle & (self.x_max - self.x_min >= 2 * np.pi * (1 - BOUND_TOLERANCE)))
+        low, high = self.x_min[bounded], self.x_max[bounded]
+        half = np.where(np.isfinite(high - low), (high - low) / 2, 1.0)
+        distance = np.minimum(states[..., bounded] - low, high - states[..., bounded])
+        return np.asarray((distance / half).min(axis=-1, initial=np.inf))
+
+    def trip(self, x: ArrayLike) -> np.ndarray:
+        """Say where the operation ends: a state with hard bounds has left them, or a state is not finite.
+
+        Args:
+            x: states (..., nx) [x_units].
+
+        Returns:
+            Boolean array (...).
+        """
+        states = np.asarray(x, dtype=float)
+        hard = list(self.hard_states)
+        slack = BOUND_TOLERANCE * (self.x_max[hard] - self.x_min[hard])
+        values = states[..., hard]
+        inside = (values >= self.x_min[hard] - slack) & (values <= self.x_max[hard] + slack)
+        return np.asarray(~(inside.all(axis=-1) & np.isfinite(states).all(axis=-1)))
 
     def rate(self, x: ArrayLike, u: ArrayLike) -> Float[np.ndarray, "... nx"]:
         """Evaluate dx/dt = f(x, u).
@@ -208,12 +223,13 @@ class AbstractPlant(abc.ABC):
         """
         return self.rate_tape.evaluate(*self._checked(x, u))
 
-    def rewards(self, x: ArrayLike, u: ArrayLike) -> Float[np.ndarray, "..."]:
+    def rewards(self, x: ArrayLike, u: ArrayLike, r: ArrayLike | None = None) -> Float[np.ndarray, "..."]:
         """Evaluate the reward of one step on the states before it.
 
         Args:
             x: states (..., nx) [x_units].
             u: inputs (..., nu) [u_units], clipped to their bounds.
+            r: references (..., nr), or None for the plant's own.
 
         Returns:
             Rewards (...).
@@ -221,7 +237,10 @@ class AbstractPlant(abc.ABC):
         Raises:
             ModelError: wrong shape, or a value that is not finite.
         """
-        return self.reward_tape.evaluate(*self._checked(x, u))[..., 0]
+        if r is None:
+            return self.reward_tape.evaluate(*self._checked(x, u))[..., 0]
+        references = check_channels("r", r, self.r_names)
+        return self.varied_reward_tape.evaluate(*self._checked(x, u), references)[..., 0]
 
     def sample_starts(self, n: int, seed: int | np.random.Generator) -> Float[np.ndarray, "n nx"]:
         """Draw start states, uniform in the box `start_min` to `start_max`.
@@ -240,6 +259,8 @@ class AbstractPlant(abc.ABC):
     def rollout(self, policy: Callable[[np.ndarray], np.ndarray], x0: ArrayLike, steps: int) -> Rollout:
         """Close the loop from a batch of starts; inputs are clipped to their bounds.
 
+        A trajectory that trips is over: its state and its reward stay what they were then.
+
         Args:
             policy: u = policy(x), (n, nx) -> (n, nu) in physical units.
             x0: starts (n, nx) [x_units].
@@ -257,22 +278,26 @@ class AbstractPlant(abc.ABC):
         rewards = np.empty((n, steps))
         self._checked(start, self.u_min)
         x[:, 0] = start
+        tripped = self.trip(start)
         for k in range(steps):
             action = np.asarray(policy(x[:, k]), dtype=float)
             if action.shape != (n, self.nu):
                 raise ModelError("policy", f"gave shape {action.shape}, expected {(n, self.nu)}")
-            u[:, k] = np.clip(action, self.u_min, self.u_max)
-            x[:, k + 1] = self.step(x[:, k], u[:, k])
-            rewards[:, k] = self.rewards(x[:, k], u[:, k])
-        return Rollout(x, u, rewards)
+            u[:, k] = self.clip(action)
+            rewards[:, k] = self.reward_tape.evaluate(x[:, k], u[:, k])[:, 0]
+            after = check_channels("x", self.step_tape.evaluate(x[:, k], u[:, k]), self.x_names)
+            x[:, k + 1] = np.where(tripped[:, None], x[:, k], after)
+            tripped = tripped | self.trip(x[:, k + 1])
+        return Rollout(x, u, rewards, tripped)
 
     def _checked(self, x: ArrayLike, u: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-        return check_channels("x", x, self.x_names), check_channels("u", u, self.u_names)
+        states = check_channels("x", x, self.x_names)
+        check_possible(self, states)
+        return states, check_channels("u", u, self.u_names)
 
-    def _clip(self, u: Expression) -> Expression:
-        import casadi as ca
-
-        return ca.fmin(ca.fmax(u, self.u_min), self.u_max)
+    def _groups(self, parameters: bool, disturbances: bool) -> dict[str, tuple[str, ...]]:
+        groups = {"p": self.parameter_names} if parameters else {}
+        return groups | ({"d": self.d_names} if disturbances else {})
 
     def _wrap(self, x: Expression) -> Expression:
         """Wrap the angles to [-pi, pi); the outer bounds only catch the last bit."""
@@ -283,15 +308,3 @@ class AbstractPlant(abc.ABC):
             turned = rows[i] - 2 * ca.pi * ca.floor((rows[i] + ca.pi) / (2 * ca.pi))
             rows[i] = ca.fmax(-np.pi, ca.fmin(turned, np.nextafter(np.pi, 0.0)))
         return ca.vertcat(*rows)
-
-
-def _symbols(nx: int, nu: int) -> tuple[Any, Any]:
-    import casadi as ca
-
-    return ca.SX.sym("x", nx), ca.SX.sym("u", nu)
-
-
-def _function(name: str, x: Any, u: Any, result: str, value: Any) -> Any:
-    import casadi as ca
-
-    return ca.Function(name, [x, u], [ca.densify(ca.SX(value))], ["x", "u"], [result])

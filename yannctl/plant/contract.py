@@ -21,6 +21,7 @@ def check_plant(plant: "yannctl.plant.AbstractPlant", seed: int = 0) -> None:
     """Check that a plant keeps the contract of `AbstractPlant`.
 
     Names are unique and have units; bounds have the right shape and order; period, episode and angles make sense;
+    uncertain fields, disturbances and references are fields in their range that the formulas really depend on;
     step, rate and reward are finite, batch, and agree with CasADi; angles come back wrapped; a declared equilibrium
     is one; the Jacobian there is finite; starts are reproducible.
 
@@ -34,6 +35,7 @@ def check_plant(plant: "yannctl.plant.AbstractPlant", seed: int = 0) -> None:
     _check_names(plant)
     _check_bounds(plant)
     _check_settings(plant)
+    _check_ranges(plant)
     rng = np.random.default_rng(seed)
     starts = plant.sample_starts(_SAMPLES, rng)
     _check_starts(plant, starts, seed)
@@ -71,6 +73,28 @@ def check_channels(field: str, value: ArrayLike, names: tuple[str, ...]) -> np.n
     return array
 
 
+def check_possible(plant: "yannctl.plant.AbstractPlant", x: np.ndarray) -> None:
+    """Refuse a state that cannot be, such as 76.9 for a temperature in kelvin.
+
+    Args:
+        plant: the plant.
+        x: finite states (..., nx) [x_units].
+
+    Raises:
+        ModelError: naming the first channel outside `possible_min` to `possible_max`.
+    """
+    if x.size == 0 or plant.possible_min is None or plant.possible_max is None:
+        return
+    outside = (x < plant.possible_min) | (x > plant.possible_max)
+    if outside.any():
+        where = tuple(int(i) for i in np.argwhere(outside)[0])
+        i = where[-1]
+        low, high = plant.possible_min[i], plant.possible_max[i]
+        text = f"{plant.x_names[i]} is {x[where]:.6g}, but in {plant.x_units[i]} it can only be {low:g} to {high:g}"
+        index = where if x.ndim > 1 else i
+        raise ModelError("x", text, index=index, remedy=f"check its unit (here {plant.x_units[i]}) or the sensor")
+
+
 def _require(holds: bool, field: str, problem: str, remedy: str = "") -> None:
     if not holds:
         raise ModelError(field, problem, remedy=remedy)
@@ -103,6 +127,31 @@ def _check_settings(plant: "yannctl.plant.AbstractPlant") -> None:
     _require(all(0 <= i < plant.nx for i in plant.angles), "angles", f"{plant.angles} are not indices of the states")
 
 
+def _check_ranges(plant: "yannctl.plant.AbstractPlant") -> None:
+    nx, nu = plant.nx, plant.nu
+    for field, n in (("x_noise", nx), ("actuator_lag", nu), ("possible_min", nx), ("possible_max", nx)):
+        value = getattr(plant, field)
+        _require(value is None or np.asarray(value).shape == (n,), field, f"expected None or shape {(n,)}")
+    _require(plant.command_delay >= 0, "command_delay", f"is {plant.command_delay}, expected 0 or more periods")
+    _require(all(0 <= i < nx for i in plant.hard_states), "hard_states", "are not indices of the states")
+    nominal = plant.nominal
+    functions = {
+        "uncertain": lambda: nominal.step_function(parameters=True),
+        "disturbances": lambda: nominal.step_function(disturbances=True),
+        "references": lambda: nominal.reward_function(references=True),
+    }
+    for group, function in functions.items():
+        ranges = getattr(nominal, group)
+        for name, interval in ranges.items():
+            value = getattr(nominal, name, None)
+            _require(isinstance(value, int | float), group, f"{name} is {value!r}, expected a field with a number")
+            inside = interval.low <= float(value or 0.0) <= interval.high
+            _require(inside, group, f"{name} = {value} is not within {interval.low} to {interval.high}")
+        used = set(function().jac_sparsity(0, 2).get_col()) if ranges else set()
+        idle = [name for i, name in enumerate(ranges) if i not in used]
+        _require(not idle, group, f"no formula depends on {', '.join(idle)}", "write the formulas with self.<field>")
+
+
 def _check_starts(plant: "yannctl.plant.AbstractPlant", starts: np.ndarray, seed: int) -> None:
     _require(starts.shape == (_SAMPLES, plant.nx), "sample_starts", f"shape {starts.shape}")
     _require(bool(np.isfinite(starts).all()), "sample_starts", "gave a state that is not finite")
@@ -121,8 +170,14 @@ def _check_maps(plant: "yannctl.plant.AbstractPlant", starts: np.ndarray, inputs
     _require(np.allclose(after, expected, rtol=STEP_AGREEMENT, atol=STEP_AGREEMENT), "step", "differs from CasADi's")
     wrapped = after[:, list(plant.angles)]
     _require(bool(((wrapped >= -np.pi) & (wrapped < np.pi)).all()), "angles", "leave [-pi, pi) in a step")
-    clipped = plant.step(starts, np.clip(inputs, plant.u_min, plant.u_max))
-    _require(np.array_equal(after, clipped), "step", "does not clip its input to the bounds")
+    applied = plant.clip(inputs)
+    _require(bool(((applied >= plant.u_min) & (applied <= plant.u_max)).all()), "saturate", "leaves the input bounds")
+    if plant.input_rows is not None:
+        G, h = plant.input_rows
+        _require(bool((applied @ G.T <= h + STEP_AGREEMENT).all()), "saturate", "leaves the input rows")
+    clipped = plant.step(starts, applied)
+    agree = np.allclose(after, clipped, rtol=STEP_AGREEMENT, atol=STEP_AGREEMENT)
+    _require(agree, "step", "does not clip its input to the bounds")
     square = plant.step(starts.reshape(4, -1, plant.nx), inputs.reshape(4, -1, plant.nu))
     _require(np.array_equal(square.reshape(after.shape), after), "step", "depends on the batch's shape")
     _require(bool(np.isfinite(plant.rate(starts, inputs)).all()), "rhs", "a rate is not finite")
@@ -133,6 +188,7 @@ def _check_maps(plant: "yannctl.plant.AbstractPlant", starts: np.ndarray, inputs
 def _check_equilibrium(plant: "yannctl.plant.AbstractPlant") -> None:
     import casadi as ca
 
+    plant = plant.nominal  # a perturbed specimen keeps the operating point of the data sheet
     if plant.x_equilibrium is None or plant.u_equilibrium is None:
         return
     x, u = plant.x_equilibrium, plant.u_equilibrium

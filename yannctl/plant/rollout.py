@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from yannctl.types import Float
+from yannctl.types import Bool, Float
 
 
 @dataclass(frozen=True)
@@ -15,11 +15,13 @@ class Rollout:
         x: states (n, steps + 1, nx) [x_units].
         u: inputs really applied, after clipping (n, steps, nu) [u_units].
         rewards: reward of each step (n, steps).
+        tripped: whether each trajectory left a hard bound (n,); its state and reward stay constant from there on.
     """
 
     x: Float[np.ndarray, "n steps1 nx"]
     u: Float[np.ndarray, "n steps nu"]
     rewards: Float[np.ndarray, "n steps"]
+    tripped: Bool[np.ndarray, " n"]
 
     @property
     def returns(self) -> Float[np.ndarray, " n"]:

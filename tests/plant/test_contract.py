@@ -13,7 +13,7 @@ import torch
 import yannctl
 from yannctl.errors import ModelError
 from yannctl.models import Pendulum
-from yannctl.plant import AbstractPlant, check_plant, vector
+from yannctl.plant import AbstractPlant, Range, check_plant, vector
 from yannctl.plant.integration import extrapolate, runge_kutta
 
 
@@ -204,6 +204,19 @@ class _RootStep(Oscillator):
         return ca.sqrt(ca.fabs(x))
 
 
+class _Idle(Oscillator):
+    uncertain: ClassVar = {"gain": Range(0.5, 2.0), "episode_steps": Range(1.0, 20.0)}
+
+
+class _OutOfRange(Oscillator):
+    disturbances: ClassVar = {"gain": Range(2.0, 3.0)}
+
+
+class _Unbounded(Oscillator):
+    def saturate(self, u):
+        return u
+
+
 class _RandomStarts(Oscillator):
     def sample_starts(self, n, seed):
         return np.random.default_rng().uniform(-1, 1, (n, 2))
@@ -228,6 +241,9 @@ class _RandomStarts(Oscillator):
         (_InfiniteRate(), "rhs"),
         (_RootStep(), "step_map"),
         (_RandomStarts(), "sample_starts"),
+        (_Idle(), "uncertain"),
+        (_OutOfRange(), "disturbances"),
+        (_Unbounded(), "saturate"),
     ],
 )
 def test_each_breach_is_named(plant: AbstractPlant, field_name: str) -> None:
