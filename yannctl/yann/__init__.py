@@ -10,8 +10,10 @@
 """
 
 from .actor import GatherActor, encode_actor
+from .bound_parts import ErrorBound
 from .compiled import CompiledLattice
 from .critic import AbstractCritic, ExactCritic, LqrCritic, encode_critic
+from .error_bound import error_bound
 from .explanation import Explanation, explain
 from .extension import ExtendedActor, ExtendedCritic, extend
 from .features import Bounds, Features
@@ -24,6 +26,7 @@ __all__ = [
     "AbstractCritic",
     "Bounds",
     "CompiledLattice",
+    "ErrorBound",
     "ExactCritic",
     "Explanation",
     "ExtendedActor",
@@ -37,6 +40,7 @@ __all__ = [
     "Verification",
     "encode_actor",
     "encode_critic",
+    "error_bound",
     "explain",
     "extend",
     "residual_net",

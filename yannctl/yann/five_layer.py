@@ -103,7 +103,8 @@ class FiveLayerActor(nn.Module):
     def _row_tolerance(law: PwaLaw, dtype: torch.dtype) -> float:
         """Take the stated tolerance, or what rounding of the rows needs where the parameters sit far from zero."""
         reach = np.abs(law.H) @ np.maximum(np.abs(law.theta_min), np.abs(law.theta_max)) + np.abs(law.k)
-        return max(ROW_TOLERANCE.get(dtype, 1e-3), 4 * torch.finfo(dtype).eps * float(reach.max(initial=0.0)))
+        unit = torch.finfo(dtype).eps / 2  # of each of the n + 1 operations of a row, and of its rounded weights
+        return max(ROW_TOLERANCE.get(dtype, 1e-3), (law.ntheta + 4) * unit * float(reach.max(initial=0.0)))
 
     @property
     def step(self) -> nn.Linear:

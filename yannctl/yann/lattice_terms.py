@@ -69,15 +69,22 @@ class _Pieces:
         a, b = gap[gap > self.tol][:, None, None], gap[gap < -self.tol][None, :, None]
         crossing = ((a * low[None] - b * high[:, None]) / (a - b)).reshape(-1, points.shape[1])
         level = points[np.abs(gap) <= self.tol]
-        self.corners[piece] = _hull(np.vstack([high, level, crossing]))
-        self.corners.append(_hull(np.vstack([low, level, crossing])))
+        self.corners[piece] = hull_corners(np.vstack([high, level, crossing]))
+        self.corners.append(hull_corners(np.vstack([low, level, crossing])))
         self.own.append(self.own[piece])
         self.above[piece] = self._compare(piece, 1.0)
         self.above.append(self._compare(len(self.own) - 1, 1.0))
 
 
-def _hull(points: np.ndarray) -> np.ndarray:
-    """Drop points inside the hull when there are many; flat sets are kept as they are."""
+def hull_corners(points: np.ndarray) -> np.ndarray:
+    """Drop points inside the hull when there are many; flat sets are kept as they are.
+
+    Args:
+        points: (n, ntheta) points.
+
+    Returns:
+        Some of them, with the same hull.
+    """
     from scipy.spatial import ConvexHull, QhullError
 
     if len(points) <= 4 * points.shape[1]:

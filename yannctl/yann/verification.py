@@ -1,5 +1,6 @@
-"""Does a module equal its law? Checked where an affine piece cannot hide a wrong weight, and at random.
+"""Does a module equal its law? Checked where an affine piece cannot hide a wrong weight, at random, and proved.
 
+`error_bound` bounds the error of this package's forms over all of every region, from vertices and not from samples.
 Inside each region the points are its corners pulled halfway to the centre: they span the region, so two affine maps
 that agree there agree on all of it. Corners, facets and random points then test the choice of the region.
 """
@@ -14,11 +15,13 @@ from yannctl.ocp import Ocp
 from yannctl.pwa import PwaLaw
 
 from .actor import GatherActor
+from .error_bound import error_bound
 from .five_layer import FiveLayerActor
 from .lattice import LatticeActor
 from .parts import law_scale
 
 CHUNK = 16384
+BOUND_MARGIN = 4  # a bound counts the worst of everything at once: so many tolerances of the samples are fine
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class Verification:
     """What a comparison found.
 
     Args:
-        ok: True when the largest error is within the tolerance and no value is missing.
+        ok: True when the largest error is within the tolerance, no value is missing and the bound does not object.
         max_error: largest absolute error [output unit].
         max_relative_error: largest error relative to the largest |output|, or for a critic to each value.
         tolerance: what `ok` allows: absolute for an actor, relative for a critic.
@@ -35,6 +38,9 @@ class Verification:
         n_points: points compared.
         n_skipped: points that rounding put outside all regions, or where the problem is infeasible.
         message: one sentence.
+        bound: proved bound on |module - law| over all regions [output unit], inf where the proof failed or did not
+            end, None where there is none: for a critic, and for modules that are not an exact actor of this package.
+        bound_message: one sentence about it, empty for None.
     """
 
     ok: bool
@@ -46,10 +52,13 @@ class Verification:
     n_points: int
     n_skipped: int
     message: str
+    bound: float | None = None
+    bound_message: str = ""
 
     def to_json(self) -> dict:
-        """Return the fields as numbers, texts and lists."""
-        return {**asdict(self), "where": list(self.where)}
+        """Return the fields as numbers, texts and lists; an infinite bound or error is a text."""
+        fields = {**asdict(self), "where": list(self.where)}
+        return {name: str(value) if value in (np.inf, -np.inf) else value for name, value in fields.items()}
 
 
 def verify(
@@ -59,11 +68,12 @@ def verify(
     n_facet: int = 20_000,
     seed: int = 0,
     tolerance: float | None = None,
+    prove: bool = True,
 ) -> Verification:
     """Compare an actor with its law, `max |actor(x) - law(x)|`, at points rounded to the actor's type.
 
-    Points: every region's corners, its corners pulled halfway inwards (so a wrong weight of an affine piece shows
-    however small the region), points on facets, and random ones in the box and in the regions.
+    Points: every region's corners and the centres of its facets, its corners pulled halfway inwards (so a wrong weight
+    of an affine piece shows however small the region), points on facets, and random ones in the box and the regions.
 
     Args:
         actor: module `actor(x (batch, ntheta)) -> (batch, n_out)`.
@@ -73,6 +83,8 @@ def verify(
         seed: seed of the random points.
         tolerance: largest error that is ok [output unit]; None for the actor's own `tolerance()`, or for
             `2 (n + 2) eps max(|F| |x| + |g|)` where it has none.
+        prove: also bound the error over all regions, where the actor is one of this package's forms; `ok` asks for a
+            bound within 4 tolerances in double precision, and of a lattice in any.
 
     Returns:
         Result of the comparison.
@@ -90,8 +102,10 @@ def verify(
     error[np.isnan(error)] = np.inf
     at = int(error.argmax())
     worst = float(error[at])
+    bound = error_bound(actor, law) if prove else None
+    proved = bound is None or not bound.decides or bound.value <= BOUND_MARGIN * allowed
     return Verification(
-        ok=worst <= allowed,
+        ok=worst <= allowed and proved,
         max_error=worst,
         max_relative_error=worst / max(float(np.abs(wanted).max()), np.finfo(float).tiny),
         tolerance=allowed,
@@ -100,6 +114,8 @@ def verify(
         n_points=len(points),
         n_skipped=skipped,
         message=f"largest error {worst:.3g} of {allowed:.3g} allowed at {len(points)} points",
+        bound=None if bound is None else bound.value,
+        bound_message="" if bound is None else bound.message,
     )
 
 
@@ -140,7 +156,9 @@ def verification_points(law: PwaLaw, n_random: int, n_facet: int, rng: np.random
         parts += [corners, (corners + centre) / 2, centre[None], _mix(corners, inside, rng)]
         rows = slice(law.row_start[index], law.row_start[index + 1])
         on_row = np.abs(corners @ law.H[rows].T - law.k[rows]) <= law.settings.locate_tolerance
-        parts += [_mix(corners[column], facets, rng) for column in on_row.T if column.any()]
+        touching = [corners[column] for column in on_row.T if column.any()]
+        parts += [on_facet.mean(axis=0, keepdims=True) for on_facet in touching]
+        parts += [_mix(on_facet, facets, rng) for on_facet in touching]
     return np.vstack(parts)
 
 
