@@ -3,5 +3,6 @@
 from .cstr import CSTR
 from .differential_drive import DifferentialDrive
 from .pendulum import Pendulum
+from .runaway_reactor import RunawayReactor
 
-__all__ = ["CSTR", "DifferentialDrive", "Pendulum"]
+__all__ = ["CSTR", "DifferentialDrive", "Pendulum", "RunawayReactor"]
