@@ -167,9 +167,10 @@ class CSTR(AbstractPlant):
         Returns:
             T and Tc [K].
         """
-        import casadi as ca
-
-        log = math.log if isinstance(CA, float) else ca.log
+        if isinstance(CA, float):
+            log = math.log
+        else:
+            from casadi import log
         k = self.q / self.V * (self.CAf - CA) / CA
         T = self.E_R / log(self.k0 / k)
         heat = self.q / self.V * (self.Tf - T) - self.dH / (self.rho * self.Cp) * k * CA

@@ -48,10 +48,10 @@ class RunawayReactor(AbstractPlant):
         dT/dt  = q/V (Tf - T) + [(-dH1) r1 + (-dH2) r2] / heat_capacity + U area (Tc - T) / (V heat_capacity)
 
     Kinetics, heats of reaction, volume, cooling surface, coolant (373 K, boiling water) and limit (480 K) are those of
-    the published case studies. Flows, feed and steady state, which those leave out, are chosen here: one residence time
-    an hour, the feed of the batch recipe (4.3, 5.1 and 3 mol/L), preheated to 400 K so that the sodium (371 K) is
-    molten, and 2 kJ/(L K), the heat capacity of diglyme (0.94 kg/L, 2.1 kJ/(kg K)). The main reaction alone can heat the
-    feed by 98 K, to just under 500 K, where the decomposition of the solvent (160 K for each mol/L) takes over.
+    the published case studies. Flows, feed and steady state, which those leave out, are chosen here: one residence
+    time an hour, the feed of the batch recipe (4.3, 5.1 and 3 mol/L), preheated to 400 K so that the sodium (371 K) is
+    molten, and 2 kJ/(L K), the heat capacity of diglyme (0.94 kg/L, 2.1 kJ/(kg K)). The main reaction alone can heat
+    the feed by 98 K, to just under 500 K, where the decomposition of the solvent (160 K for each mol/L) takes over.
     Operating point: T = 450 K with CA = 1.773, CB = 2.573, CS = 3.000 mol/L and U = 41.5 W/(m^2 K), unstable (a pole of
     +0.74 1/h); the rates are zero there to rounding (`steady_state`), the coolant still has six times that heat
     transfer in reserve. Both rate factors stay those of 500 K for every T above, so that an ignition stays finite; the

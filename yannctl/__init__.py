@@ -102,9 +102,16 @@ def __dir__() -> list[str]:
 
 def _register_environments() -> None:
     """Tell gymnasium where each plant's environment is made; nothing is imported until `gymnasium.make`."""
-    for name, factory in {"yannctl/Pendulum-v0": "make_pendulum"}.items():
+    for plant in ("Pendulum", "CSTR", "RunawayReactor", "DifferentialDrive"):
+        name = f"yannctl/{plant}-v0"
         if name not in _gymnasium.registry:
-            _gymnasium.register(id=name, entry_point=f"yannctl.rl.environment:{factory}")
+            home = "yannctl.rl.environment_factory"
+            _gymnasium.register(
+                id=name,
+                entry_point=f"{home}:make_environment",
+                vector_entry_point=f"{home}:make_vector_environment",
+                kwargs={"plant": plant},
+            )
 
 
 _register_environments()

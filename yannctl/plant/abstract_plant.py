@@ -184,13 +184,19 @@ class AbstractPlant(DataSheet):
         Returns:
             Margins (...); infinite for a plant without state bounds. An angle that may turn all around has none.
         """
-        states = np.asarray(x, dtype=float)
-        circle = np.isin(np.arange(self.nx), self.angles)
-        bounded = ~(circle & (self.x_max - self.x_min >= 2 * np.pi * (1 - BOUND_TOLERANCE)))
-        low, high = self.x_min[bounded], self.x_max[bounded]
-        half = np.where(np.isfinite(high - low), (high - low) / 2, 1.0)
-        distance = np.minimum(states[..., bounded] - low, high - states[..., bounded])
+        bounded, low, high, half = self._margin_box
+        states = np.asarray(x, dtype=float)[..., bounded]
+        distance = np.minimum(states - low, high - states)
         return np.asarray((distance / half).min(axis=-1, initial=np.inf))
+
+    @functools.cached_property
+    def _margin_box(self) -> tuple[np.ndarray, ...]:
+        """Indices of the states with a bound that can be left, their bounds, and half their range."""
+        circle = np.isin(np.arange(self.nx), self.angles)
+        circle &= self.x_max - self.x_min >= 2 * np.pi * (1 - BOUND_TOLERANCE)
+        bounded = np.flatnonzero(~circle & (np.isfinite(self.x_min) | np.isfinite(self.x_max)))
+        low, high = self.x_min[bounded], self.x_max[bounded]
+        return bounded, low, high, np.where(np.isfinite(high - low), (high - low) / 2, 1.0)
 
     def trip(self, x: ArrayLike) -> np.ndarray:
         """Say where the operation ends: a state with hard bounds has left them, or a state is not finite.
@@ -202,11 +208,11 @@ class AbstractPlant(DataSheet):
             Boolean array (...).
         """
         states = np.asarray(x, dtype=float)
-        hard = list(self.hard_states)
-        slack = BOUND_TOLERANCE * (self.x_max[hard] - self.x_min[hard])
-        values = states[..., hard]
-        inside = (values >= self.x_min[hard] - slack) & (values <= self.x_max[hard] + slack)
-        return np.asarray(~(inside.all(axis=-1) & np.isfinite(states).all(axis=-1)))
+        over = ~np.isfinite(states).all(axis=-1)
+        for i in self.hard_states:
+            slack = BOUND_TOLERANCE * (self.x_max[i] - self.x_min[i])
+            over |= (states[..., i] < self.x_min[i] - slack) | (states[..., i] > self.x_max[i] + slack)
+        return np.asarray(over)
 
     def rate(self, x: ArrayLike, u: ArrayLike) -> Float[np.ndarray, "... nx"]:
         """Evaluate dx/dt = f(x, u).
