@@ -5,14 +5,8 @@ import math
 import pytest
 import torch
 
-from yannctl.rl.dsact import (
-    critic_loss,
-    gaussian_entropy,
-    gaussian_log_density,
-    policy_loss,
-    temperature_loss,
-    value_targets,
-)
+from yannctl.rl.dsact import critic_loss, policy_loss, temperature_loss, value_targets
+from yannctl.rl.stochastic import gaussian_entropy, gaussian_log_density
 
 
 def test_log_density_is_the_gaussians():

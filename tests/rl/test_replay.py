@@ -5,17 +5,17 @@ import torch
 from yannctl.rl.replay import Replay
 
 
-def row(value: float, live: float = 1.0) -> list[torch.Tensor]:
+def row(value: float, live: float = 1.0) -> torch.Tensor:
     sizes = {"x": 2, "phi": 3, "a": 1, "base": 1, "reward": 1, "live": 1, "weight": 1}
     sizes |= {"x1": 2, "phi1": 3, "base1": 1, "weight1": 1}
     columns = {name: torch.full((n,), value + 0.01 * i) for i, (name, n) in enumerate(sizes.items())}
     columns["live"] = torch.tensor([live])
-    return list(columns.values())
+    return torch.cat(list(columns.values()))
 
 
 def test_columns_keep_their_place_and_rewards_are_scaled():
     replay = Replay(4, 2, 3, 1)
-    replay.add(*row(1.0))
+    replay.add(row(1.0))
     (batch,) = replay.batches(1, 5, 10.0, torch.Generator().manual_seed(0))
     assert batch.x.shape == (5, 2)
     assert batch.phi.shape == (5, 3)
@@ -27,7 +27,7 @@ def test_columns_keep_their_place_and_rewards_are_scaled():
 def test_ring_overwrites_the_oldest():
     replay = Replay(3, 2, 3, 1)
     for value in range(5):
-        replay.add(*row(float(value)))
+        replay.add(row(float(value)))
     assert len(replay) == 3
     (batch,) = replay.batches(1, 200, 1.0, torch.Generator().manual_seed(0))
     assert set(batch.x[:, 0].tolist()) == {2.0, 3.0, 4.0}
@@ -36,7 +36,7 @@ def test_ring_overwrites_the_oldest():
 def test_same_generator_same_batches():
     replay = Replay(10, 2, 3, 1)
     for value in range(10):
-        replay.add(*row(float(value)))
+        replay.add(row(float(value)))
     draws = [
         torch.stack([batch.x for batch in replay.batches(3, 4, 1.0, torch.Generator().manual_seed(7))])
         for _ in range(2)

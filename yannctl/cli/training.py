@@ -1,12 +1,15 @@
-"""`yannctl train`: fine-tune a law on a plant, behind the gate, or learn from scratch."""
+"""`yannctl train`: fine-tune a law on a plant behind the gate, or learn from scratch on any environment."""
 
+import json as jsonlib
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from yannctl.errors import ModelError
+from yannctl.files import write_whole
 
 from .console import Output, gate_lines
 from .options import Json, Seed
@@ -16,59 +19,165 @@ if TYPE_CHECKING:
 
     from yannctl import PwaLaw, rl
 
+COMMAND_FILE, LAW_FILE = "command.json", "law.safetensors"
+
 
 class Algorithm(StrEnum):
     """Learning algorithms by name."""
 
     dsact = "dsact"
+    td3 = "td3"
     ddpg = "ddpg"
 
 
+class Profile(StrEnum):
+    """Sets of settings by name."""
+
+    recipe = "recipe"
+    fast = "fast"
+    paper = "paper"
+
+
+@dataclass(frozen=True)
+class Command:
+    """What a run was started with, kept in its folder so that `--resume` needs nothing else.
+
+    Args:
+        env: environment id.
+        law: whether the folder holds a law.
+        algorithm: its name.
+        steps: environment steps.
+        seed: seed.
+        profile: name of the settings.
+        changes: settings changed from it.
+    """
+
+    env: str
+    law: bool
+    algorithm: str
+    steps: int
+    seed: int
+    profile: str
+    changes: dict[str, Any]
+
+
+Changes = Annotated[
+    list[str] | None, typer.Option("--set", help="Change a setting: name=value, e.g. dsact.actor_rate=3e-4; repeat.")
+]
+
+
 def train(
-    env: Annotated[str, typer.Option("--env", help="Environment id of a yannctl plant.")] = "yannctl/Pendulum-v0",
+    env: Annotated[
+        str, typer.Option("--env", help="Environment id: a yannctl plant, or any with continuous actions.")
+    ] = "yannctl/Pendulum-v0",
     law: Annotated[Path | None, typer.Option("--law", help="Law file to start from; none: learn from scratch.")] = None,
     algorithm: Annotated[Algorithm, typer.Option(help="Learning algorithm.")] = Algorithm.dsact,
-    steps: Annotated[int, typer.Option(min=1, help="Steps on the plant.")] = 4000,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Steps on the plant, those before a resume included (default 4000).")
+    ] = None,
     seed: Seed = 0,
+    profile: Annotated[
+        Profile | None, typer.Option(help="recipe: behind the gate; fast: any environment; paper: DSAC-T as published.")
+    ] = None,
+    changes: Changes = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Run folder: logs, checkpoints.")] = Path("runs/train"),
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run folder's last checkpoint.")] = False,
+    resume: Annotated[
+        Path | None, typer.Option("--resume", help="Go on in this run folder; only --steps may be given with it.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Fine-tune a law on the true plant; the deployed policy changes only through the gate."""
-    import gymnasium
-
-    from yannctl import PwaLaw, rl
-    from yannctl.yann import encode_actor
+    from yannctl import rl
+    from yannctl.rl.settings import profile as settings_of
 
     output = Output(json)
-    if env not in gymnasium.registry or not env.startswith("yannctl/"):
-        known = ", ".join(sorted(name for name in gymnasium.registry if name.startswith("yannctl/")))
-        raise ModelError("--env", f"no environment of ours is called {env!r}", remedy=f"choose from {known}")
-    if not resume and (out / "progress.csv").exists():
-        raise ModelError("--out", f"{out} already holds a run", remedy="add --resume to continue it, or choose another")
-    environment = gymnasium.make(env)
-    actor = None if law is None else encode_actor(_law_for(PwaLaw.load(law), environment, env), form="gather")
+    if resume is not None:
+        command, folder = _read_command(resume, steps), resume
+    else:
+        chosen = profile or (Profile.recipe if env.startswith("yannctl/") else Profile.fast)
+        changed = dict(_setting(text) for text in changes or [])
+        command = Command(env, law is not None, algorithm.value, steps or 4000, seed, chosen.value, changed)
+        folder = out
+    training = settings_of(command.profile).changed(command.changes)
+    environment = _make(command.env)
+    if resume is None:
+        _begin(command, law, environment, folder)
+    begun = (folder / "settings.json").exists()
     show = gate_lines(output)
     try:
         result = rl.train(
-            actor,
+            _actor(folder) if command.law else None,
             None,
             environment,
-            algorithm=algorithm.value,
-            steps=steps,
-            seed=seed,
-            run_dir=None if resume else out,
-            resume=out if resume else None,
+            algorithm=command.algorithm,
+            steps=command.steps,
+            seed=command.seed,
+            run_dir=None if begun else folder,
+            resume=folder if begun else None,
+            settings=training,
             progress=True,
             on_gate=lambda event, _learning, _deployed: show(event),
         )
     except KeyboardInterrupt:
-        output.line(f"\ninterrupted; if {out} has a checkpoint, the same command with --resume goes on from it")
+        output.line(f"\ninterrupted; go on with: yannctl train --resume {folder}")
         raise
-    _report(result, out, output)
+    _report(result, folder, output)
 
 
-def _law_for(law: "PwaLaw", environment: "gymnasium.Env", name: str) -> "PwaLaw":
+def _begin(command: Command, law: Path | None, environment: "gymnasium.Env", folder: Path) -> None:
+    """Check the law and keep in the folder what a resume needs."""
+    from yannctl import PwaLaw
+
+    if (folder / "progress.csv").exists() or (folder / COMMAND_FILE).exists():
+        remedy = f"yannctl train --resume {folder} continues it, or choose another"
+        raise ModelError("--out", f"{folder} already holds a run", remedy=remedy)
+    if law is not None:
+        _law_for(PwaLaw.load(law), environment, command.env)
+        write_whole(folder / LAW_FILE, law.read_bytes())
+    write_whole(folder / COMMAND_FILE, (jsonlib.dumps(asdict(command), indent=1) + "\n").encode())
+
+
+def _read_command(folder: Path, steps: int | None) -> Command:
+    """What the run was started with, with a new number of steps if one is given."""
+    try:
+        kept = Command(**jsonlib.loads((folder / COMMAND_FILE).read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise ModelError("--resume", f"{folder} is no run folder of yannctl train: {error}") from error
+    return kept if steps is None else Command(**{**asdict(kept), "steps": steps})
+
+
+def _actor(folder: Path) -> Any:
+    from yannctl import PwaLaw
+    from yannctl.yann import encode_actor
+
+    return encode_actor(PwaLaw.load(folder / LAW_FILE), form="gather")
+
+
+def _make(env: str) -> "gymnasium.Env":
+    """Make the environment, or say in one line why not."""
+    import gymnasium
+
+    if env not in gymnasium.registry:
+        known = ", ".join(sorted(name for name in gymnasium.registry if name.startswith("yannctl/")))
+        raise ModelError("--env", f"no environment is called {env!r}", remedy=f"ours are {known}")
+    try:
+        return gymnasium.make(env)
+    except (gymnasium.error.Error, ImportError) as error:
+        raise ModelError("--env", f"{env} cannot be made: {error}") from error
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    """Read name=value; the value is JSON, or a word."""
+    name, found, value = text.partition("=")
+    if not found:
+        raise ModelError("--set", f"got {text!r}", remedy="write name=value")
+    try:
+        return name, jsonlib.loads(value)
+    except ValueError:
+        return name, value
+
+
+def _law_for(law: "PwaLaw", environment: "gymnasium.Env", name: str) -> None:
     """Refuse a law that was made for another plant."""
     plant = getattr(environment.unwrapped, "plant", None)
     if plant is None:
@@ -79,23 +188,25 @@ def _law_for(law: "PwaLaw", environment: "gymnasium.Env", name: str) -> "PwaLaw"
         wanted = f"{name} has ({', '.join(plant.x_names)}) and {plant.nu} input(s)"
         remedy = f'solve a problem file with plant = "{type(plant).__name__}"'
         raise ModelError("--law", f"{made}, but {wanted}", remedy=remedy)
-    return law
 
 
 def _report(result: "rl.TrainingResult", out: Path, output: Output) -> None:
     """Say what came out."""
     last = result.history[-1] if result.history else {"deployed_return": None, "learning_return": None}
+    facts = jsonlib.loads((out / "settings.json").read_text())["facts"]
     if result.history:
-        output.line(f"deployed policy: return {last['deployed_return']:.1f} (learning {last['learning_return']:.1f})")
-    else:
         output.line(
-            "no gate test was made: the first comes after the warm-up of 400 steps; the deployed policy is the law"
+            f"deployed policy ({facts['deployed']}): return {last['deployed_return']:.1f} "
+            f"(learning {last['learning_return']:.1f})"
         )
+    else:
+        output.line("no comparison was made: the first comes after the warm-up; the deployed policy is the first one")
     output.line(f"logs and checkpoint in {out}; look at them with: tensorboard --logdir {out}")
     output.result(
         {
             "deployed_return": last["deployed_return"],
             "learning_return": last["learning_return"],
+            "deployed": facts["deployed"],
             "promotions": sum(event.decision == "promoted" for event in result.gate_events),
             "run": out,
         }

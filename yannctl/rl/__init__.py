@@ -1,9 +1,10 @@
-"""Learning on top of the exact law: DSAC-T and DDPG, behind a gate that never deploys a worse policy.
+"""Learning on top of the exact law: DSAC-T, TD3 and DDPG, behind a gate that never deploys a worse policy.
 
 | name | what it is |
 | --- | --- |
 | `train` | tunes a law on an environment, gives a `TrainingResult` |
-| `TrainingSettings`, `DsactSettings`, `DdpgSettings` | every number of a run |
+| `TrainingSettings`, `DsactSettings`, `Td3Settings`, `DdpgSettings` | every number of a run |
+| `Callback`, `TensorBoard`, `WeightsAndBiases` | who is told of what a run does |
 | `evaluate` | returns and violations of a policy on the nominal model |
 | `TrainingError` | why a run stopped itself |
 
@@ -14,38 +15,48 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .callbacks import Callback, TensorBoard, WeightsAndBiases
     from .ddpg import DdpgSettings
     from .dsact import DsactSettings
     from .errors import CheckpointError, RunLockedError, TrainingError
     from .evaluation import Evaluation, evaluate
     from .gate import GateEvent
     from .settings import TrainingSettings
+    from .td3 import Td3Settings
     from .training import TrainingResult, train
 
 _HOME = {
+    "Callback": "callbacks",
     "CheckpointError": "errors",
     "DdpgSettings": "ddpg",
     "DsactSettings": "dsact",
     "Evaluation": "evaluation",
     "GateEvent": "gate",
     "RunLockedError": "errors",
+    "Td3Settings": "td3",
+    "TensorBoard": "callbacks",
     "TrainingError": "errors",
     "TrainingResult": "training",
     "TrainingSettings": "settings",
+    "WeightsAndBiases": "callbacks",
     "evaluate": "evaluation",
     "train": "training",
 }
 
 __all__ = [
+    "Callback",
     "CheckpointError",
     "DdpgSettings",
     "DsactSettings",
     "Evaluation",
     "GateEvent",
     "RunLockedError",
+    "Td3Settings",
+    "TensorBoard",
     "TrainingError",
     "TrainingResult",
     "TrainingSettings",
+    "WeightsAndBiases",
     "evaluate",
     "train",
 ]

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from yannctl.files import write_whole
 
-from .errors import CheckpointError, RunLockedError
+from .errors import CheckpointError, RunLockedError, typed_disk_errors
 
 VERSION = 1
 FILE_NAME = "checkpoint.safetensors"
@@ -103,11 +103,13 @@ def run_lock(run_dir: Path) -> Iterator[None]:
 
     Raises:
         RunLockedError: if another process, or another call in this one, holds it.
+        CheckpointError: if the folder cannot be made.
     """
     import fcntl
 
-    Path(run_dir).mkdir(parents=True, exist_ok=True)
-    handle = os.open(Path(run_dir) / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o644)
+    with typed_disk_errors(Path(run_dir)):
+        Path(run_dir).mkdir(parents=True, exist_ok=True)
+        handle = os.open(Path(run_dir) / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -6,14 +6,15 @@ else (batch,). The policy acts in scaled units: a = clamp(law(x) + f(phi(x))), s
 clamp's gradient is `networks.InwardClamp`.
 """
 
-import copy
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from .networks import Actor, Adam, Critic, FlatWeights, Prior, inward_clamp
+from .cloning import Cloning, add_cloning
+from .networks import Actor, Critic, Prior, inward_clamp
 from .replay import Batch
+from .trained import Average, Noise, Trained, all_finite, with_prior
 
 
 @dataclass(frozen=True)
@@ -21,12 +22,14 @@ class DdpgSettings:
     """Settings of DDPG.
 
     Args:
-        actor_rate: Adam rate of the policy.
-        critic_rate: Adam rate of the critic.
-        std: standard deviation of the Gaussian exploration, in half ranges of the input.
-        target_rate: Polyak rate of the target networks.
+        actor_rate: Adam rate of the policy (paper 1e-4).
+        critic_rate: Adam rate of the critic (paper 1e-3).
+        std: standard deviation of the Gaussian exploration, in half ranges of the input (0.1 is common; the paper's
+            process has 0.2).
+        target_rate: Polyak rate of the target networks (paper 0.001).
         average_rate: rate of the running average of the policy's weights, the gate's second candidate.
-        delay: the policy and the targets move once every so many critic steps (1 in the paper, 2 in TD3).
+        delay: the policy and the targets move once every so many critic steps (1 in the paper, 2 in TD3; 2 is the
+            package's measured recipe).
     """
 
     actor_rate: float = 1e-3
@@ -53,7 +56,7 @@ def value_target(reward: Tensor, live: Tensor, q: Tensor, gamma: float) -> Tenso
 
 
 def critic_loss(q: Tensor, y: Tensor) -> Tensor:
-    """Mean squared error E[(y - Q)^2].
+    """Mean squared error E[(y - Q)^2] (paper, algorithm 1).
 
     Args:
         q: critic (1, batch).
@@ -62,7 +65,7 @@ def critic_loss(q: Tensor, y: Tensor) -> Tensor:
     Returns:
         Scalar.
     """
-    return (y - q).square().mean()
+    return (y - q).square().mean(-1).sum()
 
 
 def policy_loss(q: Tensor) -> Tensor:
@@ -74,7 +77,7 @@ def policy_loss(q: Tensor) -> Tensor:
     Returns:
         Scalar.
     """
-    return -q.mean()
+    return -q.mean(-1).sum()
 
 
 class Ddpg:
@@ -85,7 +88,7 @@ class Ddpg:
         critic: one critic with one output.
         settings: rates and constants.
         gamma: discount factor.
-        generator: source of all noise of the learner.
+        noise: source of all noise of the learner.
         prior: value (x, a, weight) -> (batch,) in scaled rewards that the network only corrects, or None.
     """
 
@@ -95,18 +98,12 @@ class Ddpg:
         critic: Critic,
         settings: DdpgSettings,
         gamma: float,
-        generator: torch.Generator,
+        noise: Noise,
         prior: Prior | None = None,
     ) -> None:
-        self.settings, self.gamma, self.generator, self.prior = settings, gamma, generator, prior
-        self.actor, self.critic = actor, critic
-        self.target_actor, self.target_critic = copy.deepcopy(actor), copy.deepcopy(critic)
-        self.actor_weights, self.critic_weights = FlatWeights(actor), FlatWeights(critic)
-        self.target_actor_weights = FlatWeights(self.target_actor)
-        self.target_critic_weights = FlatWeights(self.target_critic)
-        self.actor_adam = Adam(self.actor_weights.value, settings.actor_rate)
-        self.critic_adam = Adam(self.critic_weights.value, settings.critic_rate)
-        self.average = self.actor_weights.value.data.clone()
+        self.settings, self.gamma, self.noise, self.prior = settings, gamma, noise, prior
+        self.actor, self.critic = Trained(actor, settings.actor_rate), Trained(critic, settings.critic_rate)
+        self.average = Average(self.actor.weights, settings.average_rate)
         self.updates = 0
         self.shown = {name: torch.zeros(()) for name in ("critic_loss", "actor_loss", "q")}
 
@@ -114,40 +111,34 @@ class Ddpg:
         """The policy's action plus noise, clamped to the box.
 
         Args:
-            phi: features (1, n_features).
-            base: the law's scaled action (1, nu).
+            phi: features (n, n_features).
+            base: the law's scaled action (n, nu).
 
         Returns:
-            Scaled action (1, nu).
+            Scaled action (n, nu).
         """
         with torch.no_grad():
-            mean = self.actor.mean(phi, base).clamp(-1.0, 1.0)
-            noise = torch.randn(mean.shape, generator=self.generator)
-            return (mean + self.settings.std * noise).clamp(-1.0, 1.0)
+            mean = self.actor.network.mean(phi, base).clamp(-1.0, 1.0)
+            return (mean + self.settings.std * self.noise(mean.shape)).clamp(-1.0, 1.0)
 
-    def update(self, batch: Batch) -> None:
-        """One critic step, and every `delay` of them one step of policy and targets."""
+    def update(self, batch: Batch, cloning: Cloning | None = None) -> None:
+        """One critic step, and every `delay` of them one step of policy and targets.
+
+        Args:
+            batch: transitions.
+            cloning: weights of behaviour cloning while pre-training on recorded data, or None.
+        """
         self._critic_step(batch)
         self.updates += 1
         if self.updates % self.settings.delay == 0:
-            self._policy_step(batch)
-            self.target_actor_weights.follow(self.actor_weights, self.settings.target_rate)
-            self.target_critic_weights.follow(self.critic_weights, self.settings.target_rate)
-            # An average over the first steps would remember the start too long, so its rate falls from 1.
-            steps = self.updates // self.settings.delay
-            self.average.lerp_(self.actor_weights.value.data, max(self.settings.average_rate, 1.0 / steps))
+            self._policy_step(batch, cloning)
+            self.actor.follow(self.settings.target_rate)
+            self.critic.follow(self.settings.target_rate)
+            self.average.take(self.updates // self.settings.delay)
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything the learner carries from one update to the next, as live tensors."""
-        return {
-            "actor": self.actor_weights.value.data,
-            "critic": self.critic_weights.value.data,
-            "target_actor": self.target_actor_weights.value.data,
-            "target_critic": self.target_critic_weights.value.data,
-            "average": self.average,
-            **self.actor_adam.tensors("actor_adam"),
-            **self.critic_adam.tensors("critic_adam"),
-        }
+        return {**self.actor.tensors("actor"), **self.critic.tensors("critic"), "average": self.average.value}
 
     def metrics(self) -> dict[str, float]:
         """Numbers for the log, from the last update."""
@@ -155,32 +146,28 @@ class Ddpg:
 
     def finite(self) -> bool:
         """Whether weights and last losses are all finite."""
-        parts = [self.actor_weights.value.data.sum(), self.critic_weights.value.data.sum()]
-        return bool(torch.stack([*parts, self.shown["critic_loss"], self.shown["actor_loss"]]).isfinite().all())
+        weights = self.actor.weights.value.data, self.critic.weights.value.data
+        return all_finite([*weights, self.shown["critic_loss"], self.shown["actor_loss"]])
 
     def _critic_step(self, batch: Batch) -> None:
         with torch.no_grad():
-            a1 = self.target_actor.mean(batch.phi1, batch.base1).clamp(-1.0, 1.0)
-            q1 = self._value(self.target_critic, batch.x1, batch.phi1, a1, batch.weight1)
+            a1 = self.actor.target.mean(batch.phi1, batch.base1).clamp(-1.0, 1.0)
+            q1 = self._value(self.critic.target, batch.x1, batch.phi1, a1, batch.weight1)
             y = value_target(batch.reward, batch.live, q1, self.gamma)
-        q = self._value(self.critic, batch.x, batch.phi, batch.a, batch.weight)
+        q = self._value(self.critic.network, batch.x, batch.phi, batch.a, batch.weight)
         loss = critic_loss(q, y)
-        self.critic_weights.zero_grad()
-        loss.backward()
-        self.critic_adam.step()
+        self.critic.descend(loss)
         self.shown.update(critic_loss=loss.detach(), q=q.detach().mean())
 
-    def _policy_step(self, batch: Batch) -> None:
-        a = inward_clamp(self.actor.mean(batch.phi, batch.base))
-        self.critic.requires_grad_(False)
-        loss = policy_loss(self._value(self.critic, batch.x, batch.phi, a, batch.weight))
-        self.actor_weights.zero_grad()
-        loss.backward()
-        self.critic.requires_grad_(True)
-        self.actor_adam.step()
+    def _policy_step(self, batch: Batch, cloning: Cloning | None) -> None:
+        a = inward_clamp(self.actor.network.mean(batch.phi, batch.base))
+        self.critic.network.requires_grad_(False)
+        q = self._value(self.critic.network, batch.x, batch.phi, a, batch.weight)
+        loss = add_cloning(policy_loss(q), q[0], a, batch.a, cloning)
+        self.actor.descend(loss)
+        self.critic.network.requires_grad_(True)
         self.shown.update(actor_loss=loss.detach())
 
     def _value(self, critic: Critic, x: Tensor, phi: Tensor, a: Tensor, weight: Tensor) -> Tensor:
         """The value, (1, batch)."""
-        q = critic(phi, a)[..., 0]
-        return q if self.prior is None else q + self.prior(x, a, weight)
+        return with_prior(critic(phi, a)[..., 0], self.prior, x, a, weight)

@@ -3,24 +3,17 @@ r"""DSAC-T: distributional soft actor-critic with three refinements (Duan et al.
 The losses follow the authors' code of February 2024 (Jingliang-Duan/DSAC-v2, `dsac_v2.py`), whose learned standard
 deviation is the true one on a constant target; the form of July 2025 settles at 0.7 of it. They are pure functions of
 tensors, in the paper's order: value targets, critic loss, policy loss, temperature loss. Shapes: q and sigma are
-(2, batch), everything else (batch,).
+(2, batch), everything else (batch,); with several seeds stacked (2, seeds, batch) and (seeds, batch), and then a loss
+is the sum over seeds, so that each has its own gradient.
 
-**How a stochastic policy starts exactly at the law.** A tanh-Gaussian cannot: atanh is infinite at the input bound,
-where the law saturates, and tanh(atanh(a)) is not a bit for bit. Here the policy is a Gaussian *before* the clamp,
+The policy's distribution is `stochastic.ClampedGaussian`, which can start bitwise at a law, or the paper's own,
+`stochastic.TanhGaussian`; each documents the units of its log pi. The critic is trained on the action really applied.
 
-    v = mean(x) + std(x) eps,    a = clamp(v, -1, 1),    mean(x) = law(x) + f(phi(x)),    f = 0 at the start,
-
-so that the deterministic action clamp(mean) is bitwise the law. The clamp belongs to the plant: v is the action of the
-maximum-entropy problem, its density is the plain Gaussian's and **no Jacobian is needed**:
-
-    log pi = sum_j ( -eps_j^2 / 2 - log std_j - log(2 pi) / 2 )    in scaled units (half ranges).
-
-The target entropy is that of a standard deviation asked for in half ranges, H = log(std) + log(2 pi e) / 2 an input;
-the paper's H = -1 is std = 0.089, in every plant alike. The critic is trained on a, the action really applied. The
-gradient of the clamp: `networks.InwardClamp`.
+Where paper and code differ: the weight omega is (running mean of sigma)^2 as in the code, not the running mean of
+sigma^2 of eq. 25, and it multiplies the mean and the sigma term alike; policy, temperature and all three targets wait
+for the delay.
 """
 
-import copy
 import math
 from dataclasses import dataclass
 
@@ -28,14 +21,18 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from .networks import Actor, Adam, Critic, FlatWeights, Prior, inward_clamp
+from yannctl.errors import ModelError
+
+from .cloning import Cloning, add_cloning
+from .networks import Actor, Adam, Critic, Prior
 from .replay import Batch
+from .stochastic import AbstractPolicy, gaussian_entropy
+from .trained import Average, Noise, Trained, all_finite, with_prior
 
 BOUND_FACTOR = 3.0  # xi, paper eq. 23: the sampled target is clipped at xi mean sigma around Q
 SIGMA_BIAS = 0.1  # keeps the divisions by sigma^2 and sigma^3 finite; authors' code
 WEIGHT_BIAS = 0.1  # added to the weight omega; authors' code
 NOISE_CLIP = 3.0  # the return sample uses eps clipped to +-3; authors' code
-HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
 
 
 @dataclass(frozen=True)
@@ -47,13 +44,16 @@ class DsactSettings:
         critic_rate: Adam rate of the critics.
         alpha_rate: Adam rate of log alpha.
         alpha: entropy temperature at the start, on scaled rewards.
-        std: standard deviation of the exploration, in half ranges of the input: the policy starts with it and the
-            temperature holds it on average. 0.3 is measured: with the paper's 0.089 one pendulum seed in four stayed
-            at a return of -200.
+        std: standard deviation of the exploration, in half ranges of the input: the policy starts with it and, unless
+            `target_entropy` says otherwise, the temperature holds it on average. 0.3 is measured: with the paper's
+            0.089 one pendulum seed in four stayed at a return of -200.
         target_rate: Polyak rate of the three target networks (paper 0.005).
         statistics_rate: rate tau_b of the running mean of sigma (paper 0.005).
         average_rate: rate of the running average of the policy's weights, the gate's second candidate.
         delay: the policy, alpha and the targets move once every so many critic steps (paper 2).
+        policy: "clamped" (a Gaussian before the clamp, can start at a law) or "tanh" (the paper's tanh-Gaussian).
+        target_entropy: H an input [nat], in the units of the policy's log pi; None: that of `std` for "clamped", the
+            paper's -1 for "tanh".
     """
 
     actor_rate: float = 1e-3
@@ -65,31 +65,26 @@ class DsactSettings:
     statistics_rate: float = 0.005
     average_rate: float = 0.002
     delay: int = 2
+    policy: str = "clamped"
+    target_entropy: float | None = None
 
+    def __post_init__(self) -> None:
+        if self.policy not in ("clamped", "tanh"):
+            raise ModelError("policy", f"got {self.policy!r}, expected 'clamped' or 'tanh'")
 
-def gaussian_log_density(noise: Tensor, log_std: Tensor) -> Tensor:
-    """Give log pi of v = mean + std eps, summed over the inputs.
+    def entropy(self, nu: int) -> float:
+        """Target entropy H of all inputs together [nat].
 
-    Args:
-        noise: the standard normal eps (batch, nu).
-        log_std: logarithm of the standard deviation (batch, nu).
+        Args:
+            nu: number of inputs.
 
-    Returns:
-        (batch,).
-    """
-    return (-0.5 * noise * noise - log_std - HALF_LOG_2PI).sum(-1)
-
-
-def gaussian_entropy(std: float) -> float:
-    """Entropy H = log(std) + log(2 pi e) / 2 of one input's exploration [nat].
-
-    Args:
-        std: standard deviation.
-
-    Returns:
-        H.
-    """
-    return math.log(std) + HALF_LOG_2PI + 0.5
+        Returns:
+            H.
+        """
+        one = self.target_entropy
+        if one is None:
+            one = gaussian_entropy(self.std) if self.policy == "clamped" else -1.0
+        return nu * one
 
 
 def value_targets(
@@ -136,12 +131,12 @@ def critic_loss(q: Tensor, sigma: Tensor, y_q: Tensor, y_z: Tensor, sigma_mean: 
         Scalar; only its gradient means anything.
     """
     with torch.no_grad():
-        bound = BOUND_FACTOR * sigma_mean[:, None]
+        bound = BOUND_FACTOR * sigma_mean[..., None]
         delta = (y_z - q).clamp(-bound, bound)
         square = sigma * sigma
         toward_q = (y_q - q) / (square + SIGMA_BIAS)
         toward_sigma = (delta * delta - square) / (square * sigma + SIGMA_BIAS)
-        weight = (sigma_mean * sigma_mean + WEIGHT_BIAS)[:, None] / q.shape[-1]
+        weight = (sigma_mean * sigma_mean + WEIGHT_BIAS)[..., None] / q.shape[-1]
         toward_q, toward_sigma = weight * toward_q, weight * toward_sigma
     return -(toward_q * q + toward_sigma * sigma).sum()
 
@@ -157,7 +152,7 @@ def policy_loss(q: Tensor, log_prob: Tensor, alpha: Tensor) -> Tensor:
     Returns:
         Scalar.
     """
-    return (alpha * log_prob - torch.minimum(q[0], q[1])).mean()
+    return (alpha * log_prob - torch.minimum(q[0], q[1])).mean(-1).sum()
 
 
 def temperature_loss(log_alpha: Tensor, log_prob: Tensor, target_entropy: float) -> Tensor:
@@ -171,7 +166,7 @@ def temperature_loss(log_alpha: Tensor, log_prob: Tensor, target_entropy: float)
     Returns:
         Scalar.
     """
-    return -log_alpha.squeeze() * (log_prob.detach().mean() + target_entropy)
+    return -(log_alpha * (log_prob.detach().mean(-1, keepdim=True) + target_entropy)).sum()
 
 
 class Dsact:
@@ -180,9 +175,10 @@ class Dsact:
     Args:
         actor: the policy network; its mean is the law at the start.
         critic: two critics with two outputs each (Q, and sigma before the softplus).
+        policy: how noise becomes an action and its log pi.
         settings: rates and constants.
         gamma: discount factor.
-        generator: source of all noise of the learner.
+        noise: source of all noise of the learner.
         prior: value (x, a, weight) -> (batch,) in scaled rewards that the networks only correct, or None.
     """
 
@@ -190,118 +186,100 @@ class Dsact:
         self,
         actor: Actor,
         critic: Critic,
+        policy: AbstractPolicy,
         settings: DsactSettings,
         gamma: float,
-        generator: torch.Generator,
+        noise: Noise,
         prior: Prior | None = None,
     ) -> None:
-        self.settings, self.gamma, self.generator, self.prior = settings, gamma, generator, prior
-        self.actor, self.critic = actor, critic
-        self.target_actor, self.target_critic = copy.deepcopy(actor), copy.deepcopy(critic)
-        self.actor_weights, self.critic_weights = FlatWeights(actor), FlatWeights(critic)
-        self.target_actor_weights = FlatWeights(self.target_actor)
-        self.target_critic_weights = FlatWeights(self.target_critic)
-        self.log_alpha = torch.nn.Parameter(torch.full((1,), math.log(settings.alpha)))
-        self.actor_adam = Adam(self.actor_weights.value, settings.actor_rate)
-        self.critic_adam = Adam(self.critic_weights.value, settings.critic_rate)
+        self.policy, self.settings, self.gamma, self.noise, self.prior = policy, settings, gamma, noise, prior
+        self.actor, self.critic = Trained(actor, settings.actor_rate), Trained(critic, settings.critic_rate)
+        seeds = len(noise.generators)
+        stack = (seeds,) if seeds > 1 else ()
+        self.log_alpha = torch.nn.Parameter(torch.full((*stack, 1), math.log(settings.alpha)))
         self.alpha_adam = Adam(self.log_alpha, settings.alpha_rate)
-        self.sigma_mean = torch.zeros(2)
-        self.average = self.actor_weights.value.data.clone()
+        self.sigma_mean = torch.zeros((2, *stack))
+        self.average = Average(self.actor.weights, settings.average_rate)
         self.updates = 0
         self.shown = {name: torch.zeros(()) for name in ("critic_loss", "actor_loss", "q", "sigma", "log_prob")}
 
     def explore(self, phi: Tensor, base: Tensor) -> Tensor:
-        """A sample of the policy, clamped to the box.
+        """A sample of the policy, inside the box.
 
         Args:
-            phi: features (1, n_features).
-            base: the law's scaled action (1, nu).
+            phi: features (n, n_features).
+            base: the law's scaled action (n, nu).
 
         Returns:
-            Scaled action (1, nu).
+            Scaled action (n, nu).
         """
         with torch.no_grad():
-            mean, log_std = self.actor.distribution(phi, base)
-            return (mean + log_std.exp() * self._noise(mean.shape)).clamp(-1.0, 1.0)
+            return self.policy.explore(self.actor.network, phi, base, self.noise)
 
-    def update(self, batch: Batch) -> None:
-        """One critic step, and every `delay` of them one step of policy, temperature and targets."""
+    def update(self, batch: Batch, cloning: Cloning | None = None) -> None:
+        """One critic step, and every `delay` of them one step of policy, temperature and targets.
+
+        Args:
+            batch: transitions.
+            cloning: weights of behaviour cloning while pre-training on recorded data, or None.
+        """
         self._critic_step(batch)
         self.updates += 1
         if self.updates % self.settings.delay == 0:
-            self._policy_step(batch)
-            self.target_actor_weights.follow(self.actor_weights, self.settings.target_rate)
-            self.target_critic_weights.follow(self.critic_weights, self.settings.target_rate)
-            # An average over the first steps would remember the start too long, so its rate falls from 1.
-            steps = self.updates // self.settings.delay
-            self.average.lerp_(self.actor_weights.value.data, max(self.settings.average_rate, 1.0 / steps))
+            self._policy_step(batch, cloning)
+            self.actor.follow(self.settings.target_rate)
+            self.critic.follow(self.settings.target_rate)
+            self.average.take(self.updates // self.settings.delay)
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything the learner carries from one update to the next, as live tensors."""
         return {
-            "actor": self.actor_weights.value.data,
-            "critic": self.critic_weights.value.data,
-            "target_actor": self.target_actor_weights.value.data,
-            "target_critic": self.target_critic_weights.value.data,
-            "average": self.average,
+            **self.actor.tensors("actor"),
+            **self.critic.tensors("critic"),
+            "average": self.average.value,
             "log_alpha": self.log_alpha.data,
             "sigma_mean": self.sigma_mean,
-            **self.actor_adam.tensors("actor_adam"),
-            **self.critic_adam.tensors("critic_adam"),
             **self.alpha_adam.tensors("alpha_adam"),
         }
 
     def metrics(self) -> dict[str, float]:
         """Numbers for the log, from the last update."""
-        alpha = math.exp(float(self.log_alpha.data))
+        alpha = float(self.log_alpha.data.exp().mean())
         return {name: float(value) for name, value in self.shown.items()} | {"alpha": alpha}
 
     def finite(self) -> bool:
         """Whether weights and last losses are all finite."""
-        weights = (self.actor_weights.value.data, self.critic_weights.value.data, self.log_alpha.data)
-        losses = (self.shown["critic_loss"], self.shown["actor_loss"])
-        return bool(torch.stack([*(part.sum() for part in weights), *losses]).isfinite().all())
+        weights = self.actor.weights.value.data, self.critic.weights.value.data, self.log_alpha.data
+        return all_finite([*weights, self.shown["critic_loss"], self.shown["actor_loss"]])
 
     def _critic_step(self, batch: Batch) -> None:
         with torch.no_grad():
-            mean, log_std = self.target_actor.distribution(batch.phi1, batch.base1)
-            noise = self._noise(mean.shape)
-            a1 = (mean + log_std.exp() * noise).clamp(-1.0, 1.0)
-            q1, sigma1 = self._returns(self.target_critic, batch.x1, batch.phi1, a1, batch.weight1)
-            log_prob = gaussian_log_density(noise, log_std)
-            z = self._noise(log_prob.shape)
+            a1, log_prob = self.policy.sample(self.actor.target, batch.phi1, batch.base1, self.noise)
+            q1, sigma1 = self._returns(self.critic.target, batch.x1, batch.phi1, a1.clamp(-1.0, 1.0), batch.weight1)
+            z = self.noise(log_prob.shape)
             alpha = self.log_alpha.data.exp()
             y_q, y_z = value_targets(batch.reward, batch.live, q1, sigma1, log_prob, z, alpha, self.gamma)
-        q, sigma = self._returns(self.critic, batch.x, batch.phi, batch.a, batch.weight)
+        q, sigma = self._returns(self.critic.network, batch.x, batch.phi, batch.a, batch.weight)
         now = sigma.detach().mean(-1)
         self.sigma_mean.lerp_(now, self.settings.statistics_rate if self.updates else 1.0)
         loss = critic_loss(q, sigma, y_q, y_z, self.sigma_mean)
-        self.critic_weights.zero_grad()
-        loss.backward()
-        self.critic_adam.step()
+        self.critic.descend(loss)
         self.shown.update(critic_loss=loss.detach(), q=q.detach().mean(), sigma=now.mean())
 
-    def _policy_step(self, batch: Batch) -> None:
-        mean, log_std = self.actor.distribution(batch.phi, batch.base)
-        noise = self._noise(mean.shape)
-        log_prob = gaussian_log_density(noise, log_std)
-        self.critic.requires_grad_(False)
-        q, _ = self._returns(self.critic, batch.x, batch.phi, inward_clamp(mean + log_std.exp() * noise), batch.weight)
+    def _policy_step(self, batch: Batch, cloning: Cloning | None) -> None:
+        a, log_prob = self.policy.sample(self.actor.network, batch.phi, batch.base, self.noise)
+        self.critic.network.requires_grad_(False)
+        q, _ = self._returns(self.critic.network, batch.x, batch.phi, a, batch.weight)
         loss = policy_loss(q, log_prob, self.log_alpha.data.exp())
-        self.actor_weights.zero_grad()
-        loss.backward()
-        self.critic.requires_grad_(True)
-        self.actor_adam.step()
+        loss = add_cloning(loss, torch.minimum(q[0], q[1]), a, batch.a, cloning)
+        self.actor.descend(loss)
+        self.critic.network.requires_grad_(True)
         self.log_alpha.grad = None
-        temperature_loss(self.log_alpha, log_prob, mean.shape[-1] * gaussian_entropy(self.settings.std)).backward()
+        temperature_loss(self.log_alpha, log_prob, self.settings.entropy(a.shape[-1])).backward()
         self.alpha_adam.step()
         self.shown.update(actor_loss=loss.detach(), log_prob=log_prob.detach().mean())
 
     def _returns(self, critic: Critic, x: Tensor, phi: Tensor, a: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of the return, each (2, batch)."""
         out = critic(phi, a)
-        q = out[..., 0] if self.prior is None else out[..., 0] + self.prior(x, a, weight)
-        return q, softplus(out[..., 1])
-
-    def _noise(self, shape: torch.Size) -> Tensor:
-        return torch.randn(shape, generator=self.generator)
+        return with_prior(out[..., 0], self.prior, x, a, weight), softplus(out[..., 1])

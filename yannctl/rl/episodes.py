@@ -56,10 +56,13 @@ class Episodes:
     Args:
         env: the environment, as `train` describes it.
         seed: seed of the run.
+        place: place of this environment among those that are stepped side by side.
+        side_by_side: their number; the episodes of all are numbered apart.
     """
 
-    def __init__(self, env: gymnasium.Env, seed: int) -> None:
-        self.env, self.seed = env, seed
+    def __init__(self, env: gymnasium.Env, seed: int, place: int = 0, side_by_side: int = 1) -> None:
+        self.env, self.seed, self.place, self.side_by_side = env, seed, place, side_by_side
+        self._action_type = getattr(env.action_space, "dtype", None) or np.dtype(float)
         self.finished = 0
         self.total = 0.0
         self.last_return = float("nan")
@@ -75,7 +78,7 @@ class Episodes:
         Raises:
             TrainingError: if the environment returns a state, reward or input that is not finite.
         """
-        x1, reward, terminated, truncated, info = self.env.step(u)
+        x1, reward, terminated, truncated, info = self.env.step(u.astype(self._action_type))
         x1, reward = np.asarray(x1, float), float(reward)
         applied = np.asarray(info.get("u_applied", u), float)
         self._check(bool(np.isfinite(reward)), f"reward {reward}")
@@ -93,19 +96,34 @@ class Episodes:
             self.x = self._reset()
         return transition
 
-    def restore(self, finished: int, last_return: float, inputs: np.ndarray, x: np.ndarray) -> None:
+    def sent(self, nu: int) -> np.ndarray:
+        """Inputs sent in the running episode (k, nu) [physical units].
+
+        Args:
+            nu: number of inputs.
+
+        Returns:
+            A copy.
+        """
+        return np.array(self.inputs, float).reshape(-1, nu)
+
+    def state(self) -> dict[str, int | float]:
+        """Counts, as JSON can hold them."""
+        return {"finished": self.finished, "last_return": self.last_return}
+
+    def restore(self, state: dict[str, int | float], inputs: np.ndarray, x: np.ndarray) -> None:
         """Go back to the middle of an episode.
 
         Args:
-            finished: episodes finished before it.
-            last_return: return of the last finished one.
+            state: what `state` gave.
             inputs: inputs sent in it so far (k, nu).
             x: state it had reached (nx,), to check that the environment repeats itself.
 
         Raises:
             CheckpointError: if it does not.
         """
-        self.finished, self.last_return, self.total, self.inputs = finished, last_return, 0.0, []
+        finished = int(state["finished"])
+        self.finished, self.last_return, self.total, self.inputs = finished, state["last_return"], 0.0, []
         self.x = self._reset()
         for u in inputs:
             self.step(u)
@@ -116,7 +134,8 @@ class Episodes:
             )
 
     def _reset(self) -> np.ndarray:
-        x, _ = self.env.reset(seed=stream_seed(self.seed, EPISODE_STREAM, self.finished))
+        episode = self.finished * self.side_by_side + self.place
+        x, _ = self.env.reset(seed=stream_seed(self.seed, EPISODE_STREAM, episode))
         x = np.asarray(x, float)
         self._check(bool(np.isfinite(x).all()), f"state {x} on reset")
         return x

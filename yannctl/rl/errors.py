@@ -1,5 +1,8 @@
 """What a training run can fail with: each names what was found and what to do."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from yannctl.errors import YannctlError
@@ -28,3 +31,24 @@ class CheckpointError(TrainingError, OSError):
 
 class RunLockedError(TrainingError):
     """Another process or another call is writing to the same run folder."""
+
+
+@contextmanager
+def typed_disk_errors(path: Path) -> Iterator[None]:
+    """Turn a full disk or a failing file into a `CheckpointError` that says what still holds.
+
+    Args:
+        path: what is being written.
+
+    Raises:
+        CheckpointError: in place of any other OSError.
+    """
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except OSError as error:
+        raise CheckpointError(
+            f"cannot write {path}: {error.strerror or error}",
+            "free the disk, then resume: the last checkpoint and every acknowledged transition are intact",
+        ) from error

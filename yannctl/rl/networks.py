@@ -50,9 +50,13 @@ class Actor(nn.Module):
 
     def distribution(self, phi: Tensor, base: Tensor) -> tuple[Tensor, Tensor]:
         """Mean before the clamp and logarithm of the standard deviation, each (batch, nu)."""
+        raw, log_std = self.raw_distribution(phi)
+        return base + self.reach * torch.tanh(raw), log_std
+
+    def raw_distribution(self, phi: Tensor) -> tuple[Tensor, Tensor]:
+        """The residual f before its tanh and the logarithm of the standard deviation, each (batch, nu)."""
         hidden = self.body(phi)
-        log_std = self.log_std(hidden).clamp(LOG_STD_MIN, LOG_STD_MAX)
-        return base + self.reach * torch.tanh(self.head(hidden)), log_std
+        return self.head(hidden), self.log_std(hidden).clamp(LOG_STD_MIN, LOG_STD_MAX)
 
 
 class CentreLaw(nn.Module):
@@ -77,7 +81,7 @@ class CentreLaw(nn.Module):
 class Critic(nn.Module):
     """A batch of independent critics, evaluated together: (phi, a) -> (n_critics, batch, n_out).
 
-    Two hidden layers with LayerNorm and GELU; the batched products cost about as much as those of one critic.
+    Hidden layers with LayerNorm and GELU; the batched products cost about as much as those of one critic.
 
     Args:
         n_features: number of features.
@@ -86,13 +90,24 @@ class Critic(nn.Module):
         n_critics: how many critics.
         n_out: outputs of each.
         generator: source of the random initial weights.
+        depth: number of hidden layers.
+        layer_norm: whether each hidden layer is normalised before its GELU.
     """
 
     def __init__(
-        self, n_features: int, nu: int, width: int, n_critics: int, n_out: int, generator: torch.Generator
+        self,
+        n_features: int,
+        nu: int,
+        width: int,
+        n_critics: int,
+        n_out: int,
+        generator: torch.Generator,
+        depth: int = 2,
+        layer_norm: bool = True,
     ) -> None:
         super().__init__()
-        sizes = (n_features + nu, width, width, n_out)
+        self.layer_norm = layer_norm
+        sizes = (n_features + nu, *(width,) * depth, n_out)
         self.weights = nn.ParameterList(
             [nn.Parameter(torch.empty(n_critics, n, m)) for n, m in itertools.pairwise(sizes)]
         )
@@ -102,14 +117,24 @@ class Critic(nn.Module):
             nn.init.uniform_(weight, -bound, bound, generator=generator)
             nn.init.uniform_(bias, -bound, bound, generator=generator)
 
+    def start_at_prior(self) -> None:
+        """Make the first output of every critic zero, so that with a prior added the value starts as the prior's."""
+        with torch.no_grad():
+            self.weights[-1][..., 0] = 0.0
+            self.biases[-1][..., 0] = 0.0
+
     def forward(self, phi: Tensor, a: Tensor) -> Tensor:
-        """Evaluate every critic on every sample."""
-        hidden = torch.cat((phi, a), -1).expand(self.weights[0].shape[0], -1, -1)
+        """Evaluate every critic on every sample; with stacked seeds (seeds, batch, .) -> (n, seeds, batch, n_out)."""
+        seen = torch.cat((phi, a), -1)
+        lead, rows = seen.shape[:-2], seen.shape[-2:]
+        copies = self.weights[0].shape[0] // math.prod(lead)
+        hidden = seen.expand(copies, *seen.shape).reshape(-1, *rows)
         for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             hidden = torch.baddbmm(bias, hidden, weight)
             if layer < len(self.weights) - 1:
-                hidden = functional.gelu(functional.layer_norm(hidden, hidden.shape[-1:]))
-        return hidden
+                hidden = functional.layer_norm(hidden, hidden.shape[-1:]) if self.layer_norm else hidden
+                hidden = functional.gelu(hidden)
+        return hidden.view(copies, *lead, rows[0], -1)
 
 
 class FlatWeights:

@@ -9,6 +9,7 @@ after any safety filter.
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -61,10 +62,25 @@ class Replay:
     def __len__(self) -> int:
         return min(self.added, len(self.table))
 
-    def add(self, *columns: Tensor) -> None:
-        """Append x, phi, a, base, reward, live, weight, x1, phi1, base1, weight1 of one step, each one-dimensional."""
-        torch.cat(columns, out=self.table[self.added % len(self.table)])
+    def add(self, row: Tensor) -> None:
+        """Append one step.
+
+        Args:
+            row: x, phi, a, base, reward, live, weight, x1, phi1, base1, weight1 one after the other (width,).
+        """
+        self.table[self.added % len(self.table)] = row
         self.added += 1
+
+    def fill(self, rows: np.ndarray) -> None:
+        """Take all rows a run has added so far, of which the memory keeps the last.
+
+        Args:
+            rows: (added, width).
+        """
+        self.added = len(rows)
+        kept = torch.from_numpy(np.array(rows[-len(self.table) :], np.float32)).reshape(-1, self.table.shape[1])
+        places = torch.arange(self.added - len(kept), self.added) % len(self.table)
+        self.table[places] = kept
 
     def batches(self, n: int, size: int, reward_scale: float, generator: torch.Generator) -> Iterator[Batch]:
         """Draw batches with replacement, in one gather.
@@ -80,7 +96,7 @@ class Replay:
         """
         index = torch.randint(len(self), (n * size,), generator=generator)
         rows = self.table.index_select(0, index)
-        for part in rows.view(n, size, -1).unbind(0):
+        for part in rows.view(n, size, self.table.shape[1]).unbind(0):
             x, phi, a, base, reward, live, weight, x1, phi1, base1, weight1 = part.split(self.widths, -1)
             scaled = reward[:, 0] * reward_scale
             yield Batch(x, phi, a, base, scaled, live[:, 0], x1, phi1, base1, weight[:, 0], weight1[:, 0])

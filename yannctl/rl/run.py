@@ -1,7 +1,7 @@
 """The whole state of a training run: policies, learner, memory, counters; it is saved and restored bit for bit."""
 
 import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import gymnasium
@@ -9,22 +9,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from yannctl.errors import ModelError
-from yannctl.plant import AbstractPlant
 from yannctl.yann.extension import ExtendedActor
 
-from .ddpg import Ddpg
-from .dsact import Dsact
-from .episodes import Episodes, stream_seed
+from .construction import Learner, make_learner
+from .episodes import Episodes, Transition
 from .errors import CheckpointError, TrainingError
-from .evaluation import evaluate
-from .gate import GateEvent, decide
-from .networks import Actor, CentreLaw, Critic
+from .gate import GateEvent
+from .networks import CentreLaw
 from .prior import ExactPrior
-from .replay import Replay
+from .promotion import AbstractPromotion, BestOfEpisodes, ModelGate
+from .replay import Batch, Replay
 from .settings import TrainingSettings
-
-GATE_STREAM, SCREEN_STREAM = 2, 3  # of the run's seed, apart from the episodes'
+from .task import Task, another, task_of
+from .transitions import Layout, TransitionWriter
 
 
 @dataclass
@@ -36,6 +33,9 @@ class Counters:
         tests: tests the gate has made.
         rollbacks: rollbacks since the last healthy test.
         violations: steps of the behaviour policy that ended outside the state bounds.
+        terminations: episodes that ended because the task did; nothing is bootstrapped there.
+        truncations: episodes that only their time limit ended; the value is bootstrapped there.
+        clipped: steps whose input was on or beyond a bound.
         largest_reward: largest |reward| seen.
         sum_reward: sum of |reward| over the warm-up.
         reward_scale: factor on rewards inside the learner; 0 until the warm-up has fixed it.
@@ -45,6 +45,9 @@ class Counters:
     tests: int = 0
     rollbacks: int = 0
     violations: int = 0
+    terminations: int = 0
+    truncations: int = 0
+    clipped: int = 0
     largest_reward: float = 0.0
     sum_reward: float = 0.0
     reward_scale: float = 0.0
@@ -56,8 +59,8 @@ class Run:
     Args:
         actor: the exact law, or None.
         critic: the exact critic, or None.
-        env: the environment; `env.unwrapped.plant` is the nominal model.
-        algorithm: "dsact" or "ddpg".
+        env: the environment; `env.unwrapped.plant` is the nominal model, if there is one.
+        algorithm: "dsact", "td3" or "ddpg".
         seed: seed of everything.
         settings: all numbers.
     """
@@ -71,64 +74,96 @@ class Run:
         seed: int,
         settings: TrainingSettings,
     ) -> None:
-        plant = getattr(env.unwrapped, "plant", None)
-        if not isinstance(plant, AbstractPlant):
-            raise ModelError("env", "has no unwrapped.plant", remedy="the gate needs the nominal model of the plant")
-        self.plant: AbstractPlant = plant
+        self.task: Task = task_of(env)
         self.algorithm, self.seed, self.settings = algorithm, seed, settings
         self.generator = torch.Generator().manual_seed(seed)
-        low, high = np.asarray(self.plant.u_min, float), np.asarray(self.plant.u_max, float)
+        low, high = self.task.u_min, self.task.u_max
         self.middle, self.half = torch.from_numpy((high + low) / 2.0), torch.from_numpy((high - low) / 2.0)
         law = copy.deepcopy(actor) if actor is not None else CentreLaw(low, high)
-        width = settings.width
-        self.learning = ExtendedActor(law, self.plant, (width, width), seed, settings.authority, dtype=torch.float64)
+        hidden = (settings.width,) * settings.depth
+        self.learning = ExtendedActor(law, self.task.bounds, hidden, seed, settings.authority, dtype=torch.float64)
         self.learning.requires_grad_(False)
         self.deployed, self.averaged = copy.deepcopy(self.learning), copy.deepcopy(self.learning)
-        self.prior = None
-        if critic is not None and settings.critic_base != "none":
-            self.prior = ExactPrior(critic, self.plant, self.learning.base, settings.critic_base)
-        self.learner = self._learner()
-        self.good = self._snapshot()
-        n_features = self.learning.features.size
-        self.replay = Replay(settings.replay_capacity, self.plant.nx, n_features, self.plant.nu)
+        self.prior = self._prior(critic)
+        self.learner: Learner = make_learner(algorithm, self.learning, self.half, settings, self.generator, self.prior)
+        self.good = self.snapshot()
+        self.replay = Replay(settings.replay_capacity, self.task.nx, self.learning.features.size, self.task.nu)
         self.count = Counters()
-        self.episodes = Episodes(env, seed)
-        self.view = self._view(self.episodes.x)
+        self.log: TransitionWriter | None = None
+        self.promotion = self._promotion(env)
+        self.fleet = [
+            Episodes(env if i == 0 else another(env), seed, i, settings.environments)
+            for i in range(settings.environments)
+        ]
+        self.view = self._view(self._states())
+
+    @property
+    def layout(self) -> Layout:
+        """What a record of the run's log of transitions holds."""
+        return Layout(self.task.nx, self.task.nu, sum(self.replay.widths))
 
     def step(self) -> None:
-        """One step of the environment, remembered, and the updates that follow it."""
+        """One step of every environment, remembered, and the updates that follow."""
+        self.advance(self.warmup() if self.count.step < self.settings.warmup_steps else self.explore())
+        for batch in self.batches():
+            self.learner.update(batch)
+
+    def warmup(self) -> Tensor:
+        """Actions uniform in the box, scaled (n, nu); with `warmup` "policy", samples of the untrained policy."""
+        if self.settings.warmup == "policy":
+            return self.explore()
+        return torch.rand((len(self.fleet), self.task.nu), generator=self.generator) * 2.0 - 1.0
+
+    def explore(self) -> Tensor:
+        """Actions of the behaviour policy, scaled (n, nu)."""
+        return self.learner.explore(self.view[1], self.view[2])
+
+    def advance(self, a: Tensor) -> None:
+        """Send one action to every environment and remember what came of it.
+
+        Args:
+            a: scaled actions (n, nu).
+
+        Raises:
+            TrainingError: for an action, state or reward that is not finite; nothing is remembered of that step.
+        """
+        if not bool(a.isfinite().all()):
+            raise TrainingError(
+                f"the policy asked for {a.tolist()} at step {self.count.step}", "nothing was sent; lower the rates"
+            )
+        u = (self.middle + self.half * a.double()).numpy()
+        first = [not part.inputs for part in self.fleet]
+        steps = [part.step(u[i]) for i, part in enumerate(self.fleet)]
+        last = self._view(np.stack([step.x1 for step in steps]))
+        applied = ((torch.from_numpy(np.stack([step.u for step in steps])) - self.middle) / self.half).float()
+        for i, step in enumerate(steps):
+            self._remember(i, step, first[i], applied[i], last)
+        ended = any(step.terminated or step.truncated for step in steps)
+        self.view = self._view(self._states()) if ended else last
+
+    def batches(self) -> list[Batch]:
+        """The batches due after the present step, so that every environment step is followed by `updates_per_step`."""
         count, settings = self.count, self.settings
-        if count.step < settings.warmup_steps:
-            a = torch.rand((1, self.plant.nu), generator=self.generator) * 2.0 - 1.0
-        else:
-            a = self.learner.explore(self.view[1][None], self.view[2][None])
-        self._advance((self.middle + self.half * a[0].double()).numpy())
-        count.step += 1
-        if count.step < settings.warmup_steps:
-            return
-        if count.step == settings.warmup_steps:
+        n, past = len(self.fleet), count.step - settings.warmup_steps
+        if past < 0:
+            return []
+        if past < n:
             count.reward_scale = settings.reward_scale or count.step / max(count.sum_reward, 1e-12)
             if self.prior is not None:
                 self.prior.scale = count.reward_scale
-        for batch in self.replay.batches(settings.updates_per_step, settings.batch, count.reward_scale, self.generator):
-            self.learner.update(batch)
+        due = int((past + n) * settings.updates_per_step) - int(past * settings.updates_per_step)
+        return list(self.replay.batches(due, settings.batch, count.reward_scale, self.generator))
 
     def test(self) -> GateEvent:
-        """Test the learning policy against the deployed one and promote it if it is better with confidence."""
+        """Compare the learning policy with the deployed one and promote it if the gate, or the evaluation, says so."""
         self.count.tests += 1
-        length = int(self.plant.episode_steps)
-        candidate, learning_return = self._candidate(length)
-        seed = stream_seed(self.seed, GATE_STREAM, self.count.tests)
-        starts = self.plant.sample_starts(self.settings.gate_starts, seed)
-        new, old = (evaluate(policy, self.plant, starts, length) for policy in (candidate, self.deployed))
-        screened = 2 * self.settings.screen_starts * length
-        event = replace(
-            decide(self.count.step, self.count.tests, self.settings.gate_alpha, new, old, length, screened),
-            candidate="averaged" if candidate is self.averaged else "present",
-            learning_return=learning_return,
+        self.export()
+        self._copy(self.learner.average.value, self.averaged)
+        event, candidate = self.promotion.compare(
+            self.count.step, self.count.tests, self.learning, self.averaged, self.deployed
         )
         self.count.rollbacks = 0
-        self.good = self._snapshot()
+        self.good = self.snapshot()
         if event.decision == "promoted":
             self.deployed.learned.load_state_dict(candidate.learned.state_dict())
         return event
@@ -147,7 +182,10 @@ class Run:
             TrainingError: after `max_rollbacks` of them without a healthy test.
         """
         self.count.rollbacks += 1
-        self._restore_good()
+        for name, tensor in self.learner.tensors().items():
+            tensor.copy_(self.good[name])
+        for tensor in self.learner.shown.values():
+            tensor.nan_to_num_(0.0, 0.0, 0.0)
         if self.count.rollbacks > self.settings.max_rollbacks:
             raise TrainingError(
                 f"the learner diverged {self.count.rollbacks} times since its last healthy state, step "
@@ -158,20 +196,22 @@ class Run:
 
     def export(self) -> None:
         """Copy the learner's weights into the learning policy (single to double precision, exact)."""
-        self._copy(self.learner.actor_weights.value.data, self.learning)
+        self._copy(self.learner.actor.weights.value.data, self.learning)
+
+    def snapshot(self) -> dict[str, Tensor]:
+        """A copy of everything the learner carries."""
+        return {name: tensor.clone() for name, tensor in self.learner.tensors().items()}
 
     def tensors(self) -> dict[str, Tensor]:
-        """Every tensor a resumed run needs."""
-        inputs = np.array(self.episodes.inputs, float).reshape(-1, self.plant.nu)
+        """Every tensor a resumed run needs beside its log of transitions."""
         return {
             **{f"learner.{name}": tensor for name, tensor in self.learner.tensors().items()},
             **{f"good.{name}": tensor for name, tensor in self.good.items()},
             **{f"shown.{name}": tensor for name, tensor in self.learner.shown.items()},
             **{f"deployed.{name}": tensor for name, tensor in self.deployed.learned.state_dict().items()},
-            "replay": self.replay.table[: len(self.replay)],
             "generator": self.generator.get_state(),
-            "inputs": torch.from_numpy(inputs),
-            "x": torch.from_numpy(self.episodes.x),
+            **{f"inputs.{i}": torch.from_numpy(part.sent(self.task.nu)) for i, part in enumerate(self.fleet)},
+            "x": torch.from_numpy(self._states()),
             "law": self._fingerprint(),
         }
 
@@ -182,17 +222,17 @@ class Run:
             "counters": vars(self.count),
             "added": self.replay.added,
             "updates": self.learner.updates,
-            "finished": self.episodes.finished,
-            "last_return": self.episodes.last_return,
-            "total": self.episodes.total,
+            "episodes": [part.state() for part in self.fleet],
+            "promotion": self.promotion.state(),
         }
 
-    def restore(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
+    def restore(self, tensors: dict[str, Tensor], state: dict[str, Any], rows: np.ndarray) -> None:
         """Continue from a checkpoint.
 
         Args:
             tensors: what `tensors` gave.
             state: what `state` gave.
+            rows: rows of the replay memory from the log of transitions (added, width).
 
         Raises:
             CheckpointError: if it belongs to another run, or the environment does not repeat itself.
@@ -209,25 +249,53 @@ class Run:
         self.deployed.learned.load_state_dict(
             {name: tensors[f"deployed.{name}"] for name in self.deployed.learned.state_dict()}
         )
-        self.learner.updates, self.replay.added = state["updates"], state["added"]
-        self.replay.table[: len(self.replay)] = tensors["replay"]
+        self.learner.updates = state["updates"]
+        self.replay.fill(rows)
         self.count = Counters(**state["counters"])
+        self.promotion.restore(state["promotion"])
         if self.prior is not None:
             self.prior.scale = self.count.reward_scale
-        self.episodes.restore(state["finished"], state["last_return"], tensors["inputs"].numpy(), tensors["x"].numpy())
-        self.view = self._view(self.episodes.x)
+        for i, part in enumerate(self.fleet):
+            part.restore(state["episodes"][i], tensors[f"inputs.{i}"].numpy(), tensors["x"][i].numpy())
+        self.view = self._view(self._states())
         self.generator.set_state(tensors["generator"])
         self.export()
 
-    def _candidate(self, length: int) -> tuple[ExtendedActor, float]:
-        """The better of present and averaged policy on starts apart from the test's, and the present one's return."""
-        self.export()
-        self._copy(self.learner.average, self.averaged)
-        seed = stream_seed(self.seed, SCREEN_STREAM, self.count.tests)
-        starts = self.plant.sample_starts(self.settings.screen_starts, seed)
-        policies = self.learning, self.averaged
-        now, mean = (evaluate(policy, self.plant, starts, length).returns.mean() for policy in policies)
-        return (self.averaged if mean > now or np.isnan(now) else self.learning), float(now)
+    def _remember(self, i: int, step: Transition, first: bool, applied: Tensor, last: tuple[Tensor, ...]) -> None:
+        """Store one environment's transition: checked, on file, in memory, counted, in this order."""
+        count = self.count
+        scalars = torch.tensor([[step.reward], [0.0 if step.terminated else 1.0]])
+        x, phi, base, weight = (part[i] for part in self.view)
+        row = torch.cat([x, phi, applied, base, *scalars, weight, *(part[i] for part in last)])
+        if not bool(row.isfinite().all()):
+            raise TrainingError(
+                f"step {count.step} holds a number too large for single precision: reward {step.reward}, {step.x1}",
+                "repair or scale the environment; nothing was learned from this step",
+            )
+        if self.log is not None:
+            self.log.append(step, row.numpy(), i, first)
+        self.replay.add(row)
+        count.largest_reward = max(count.largest_reward, abs(step.reward))
+        count.sum_reward += abs(step.reward) if count.step < self.settings.warmup_steps else 0.0
+        count.step += 1
+        count.violations += int(step.violated)
+        count.terminations += int(step.terminated)
+        count.truncations += int(step.truncated and not step.terminated)
+        count.clipped += int(bool((applied.abs() >= 1.0).any()))
+
+    def _prior(self, critic: nn.Module | None) -> ExactPrior | None:
+        if critic is None or self.settings.critic_base == "none":
+            return None
+        if self.task.plant is None:
+            raise TrainingError(
+                "critic_base needs the nominal model, this environment has none", "use critic_base none"
+            )
+        return ExactPrior(critic, self.task.plant, self.learning.base, self.settings.critic_base)
+
+    def _promotion(self, env: gymnasium.Env) -> AbstractPromotion:
+        if self.task.plant is None:
+            return BestOfEpisodes(env, self.seed, self.settings)
+        return ModelGate(self.task.plant, self.seed, self.settings)
 
     @staticmethod
     def _copy(weights: Tensor, policy: ExtendedActor) -> None:
@@ -238,50 +306,24 @@ class Run:
             place += old.numel()
         policy.learned.load_state_dict(named)
 
-    def _learner(self) -> Dsact | Ddpg:
-        """Build the networks in single precision; the policy's residual is a copy of the extended actor's."""
-        settings, generator = self.settings, self.generator
-        residual = copy.deepcopy(self.learning.learned).float().requires_grad_(True)
-        assert isinstance(residual, nn.Sequential)
-        sizes = self.learning.features.size, self.plant.nu, settings.width
-        if self.algorithm == "ddpg":
-            actor = Actor(residual, settings.authority, settings.ddpg.std)
-            return Ddpg(actor, Critic(*sizes, 1, 1, generator), settings.ddpg, settings.gamma, generator, self.prior)
-        actor = Actor(residual, settings.authority, settings.dsact.std)
-        return Dsact(actor, Critic(*sizes, 2, 2, generator), settings.dsact, settings.gamma, generator, self.prior)
-
-    def _advance(self, u: np.ndarray) -> None:
-        """Send an input and store what came of it."""
-        count, view = self.count, self.view
-        step = self.episodes.step(u)
-        last = self._view(step.x1)
-        applied = (torch.from_numpy(step.u) - self.middle) / self.half
-        scalars = torch.tensor([[step.reward], [0.0 if step.terminated else 1.0]])
-        self.replay.add(view[0], view[1], applied.float(), view[2], *scalars, view[3], *last)
-        self.view = self._view(self.episodes.x) if step.terminated or step.truncated else last
-        count.largest_reward = max(count.largest_reward, abs(step.reward))
-        count.sum_reward += abs(step.reward) if count.step < self.settings.warmup_steps else 0.0
-        count.violations += int(step.violated)
+    def _states(self) -> np.ndarray:
+        """Present states of all environments (n, nx)."""
+        return np.stack([part.x for part in self.fleet])
 
     def _view(self, x: np.ndarray) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """State, features, the law's scaled action and the prior's weight, in single precision."""
+        """States, features, the law's scaled action and the prior's weight, a row each, in single precision."""
         state = torch.from_numpy(x)
         with torch.no_grad():
-            base = ((self.learning.base(state[None])[0] - self.middle) / self.half).clamp(-1.0, 1.0)
-            weight = torch.zeros(1) if self.prior is None else self.prior.weight(state[None])
-            return state.float(), self.learning.features(state[None])[0].float(), base.float(), weight.float()
-
-    def _snapshot(self) -> dict[str, Tensor]:
-        return {name: tensor.clone() for name, tensor in self.learner.tensors().items()}
-
-    def _restore_good(self) -> None:
-        for name, tensor in self.learner.tensors().items():
-            tensor.copy_(self.good[name])
-        for tensor in self.learner.shown.values():
-            tensor.nan_to_num_(0.0, 0.0, 0.0)
+            base = ((self.learning.base(state) - self.middle) / self.half).clamp(-1.0, 1.0)
+            weight = torch.zeros(len(x)) if self.prior is None else self.prior.weight(state)
+            return state.float(), self.learning.features(state).float(), base.float(), weight.float()[:, None]
 
     def _fingerprint(self) -> Tensor:
         """The law's inputs on fixed states, to recognise it."""
-        starts = self.plant.sample_starts(32, 0)
+        low, high = np.asarray(self.task.bounds.x_min, float), np.asarray(self.task.bounds.x_max, float)
+        if self.task.plant is not None:
+            starts = self.task.plant.sample_starts(32, 0)
+        else:
+            starts = np.random.default_rng(0).uniform(low, high, (32, self.task.nx))
         with torch.no_grad():
             return self.learning.base(torch.from_numpy(starts)).double().contiguous()

@@ -1,12 +1,16 @@
 """Every number of a training run, in one place; the defaults are the measured recipe of the package."""
 
 import dataclasses
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from yannctl.errors import ModelError
 
 from .ddpg import DdpgSettings
 from .dsact import DsactSettings
+from .td3 import Td3Settings
 
 
 @dataclass(frozen=True)
@@ -15,19 +19,25 @@ class TrainingSettings:
 
     Args:
         gamma: discount factor.
-        width: units of the two hidden layers of policy and critics.
+        width: units of each hidden layer of policy and critics.
+        depth: number of hidden layers of policy and critics.
+        layer_norm: whether the critics' hidden layers are normalised.
         batch: transitions a gradient step.
-        updates_per_step: gradient steps an environment step, once the warm-up is over.
-        warmup_steps: environment steps with inputs uniform in the input box, before the first update.
+        updates_per_step: gradient steps an environment step, once the warm-up is over, whatever the number of
+            environments; a fraction is allowed (0.05: one in twenty steps).
+        environments: how many copies of the environment are stepped side by side.
+        warmup_steps: environment steps before the first update.
+        warmup: what is sent then: "uniform" in the input box, or samples of the untrained "policy".
         replay_capacity: transitions kept.
         reward_scale: factor on every reward inside the learner; None: one over the mean absolute reward of the
             warm-up. Returns in logs and in the gate are never scaled.
         authority: largest change the learned part may make to the law's input, as a fraction of the input range.
         critic_base: where the exact critic is added to the learned ones: "none", "validity" (weighted by how well its
             linear model predicts the observed step) or "everywhere".
-        gate_every: environment steps between two tests of the gate.
+        gate_every: environment steps between two tests of the gate, or two evaluations where there is no gate.
         gate_starts: fresh common starts of each test.
         screen_starts: starts on which the present and the averaged policy are compared before it, each time.
+        evaluation_episodes: episodes of each evaluation of an environment without a nominal model.
         gate_alpha: probability that a policy that is not better is promoted in the whole run.
         max_rollbacks: rollbacks without a healthy test in between before training stops with an error.
         explosion: a mean |Q| above this multiple of max |reward| / (1 - gamma) counts as diverged.
@@ -35,14 +45,19 @@ class TrainingSettings:
         threads: torch threads while training; the number before is restored.
         tensorboard: whether to write TensorBoard events next to progress.csv.
         dsact: settings of DSAC-T.
+        td3: settings of TD3.
         ddpg: settings of DDPG.
     """
 
     gamma: float = 0.99
     width: int = 64
+    depth: int = 2
+    layer_norm: bool = True
     batch: int = 128
-    updates_per_step: int = 8
+    updates_per_step: int | float = 8
+    environments: int = 1
     warmup_steps: int = 400
+    warmup: str = "uniform"
     replay_capacity: int = 100_000
     reward_scale: float | None = None
     authority: float = 1.0
@@ -50,6 +65,7 @@ class TrainingSettings:
     gate_every: int = 200
     gate_starts: int = 256
     screen_starts: int = 64
+    evaluation_episodes: int = 10
     gate_alpha: float = 0.05
     max_rollbacks: int = 3
     explosion: float = 10.0
@@ -57,21 +73,134 @@ class TrainingSettings:
     threads: int = 1
     tensorboard: bool = True
     dsact: DsactSettings = field(default_factory=DsactSettings)
+    td3: Td3Settings = field(default_factory=Td3Settings)
     ddpg: DdpgSettings = field(default_factory=DdpgSettings)
 
     def __post_init__(self) -> None:
-        positive = ("width", "batch", "updates_per_step", "warmup_steps", "replay_capacity", "gate_every", "threads")
-        for name in positive:
+        whole = ("width", "depth", "batch", "environments", "warmup_steps", "replay_capacity", "gate_every", "threads")
+        for name in (*whole, "evaluation_episodes"):
             if getattr(self, name) < 1:
                 raise ModelError(name, f"got {getattr(self, name)}, expected a whole number above zero")
         for name in ("gamma", "gate_alpha"):
             if not 0.0 < getattr(self, name) < 1.0:
                 raise ModelError(name, f"got {getattr(self, name)}, expected a number between 0 and 1")
+        if not 0.0 < self.updates_per_step < 1e6:
+            raise ModelError("updates_per_step", f"got {self.updates_per_step}, expected a number above zero")
+        if self.warmup not in ("uniform", "policy"):
+            raise ModelError("warmup", f"got {self.warmup!r}, expected 'uniform' or 'policy'")
         if self.gate_starts < 2:
             raise ModelError("gate_starts", f"got {self.gate_starts}, expected at least 2", remedy="256 is usual")
         if self.critic_base not in ("none", "validity", "everywhere"):
             raise ModelError("critic_base", f"got {self.critic_base!r}, expected 'none', 'validity' or 'everywhere'")
 
-    def record(self) -> dict:
+    def record(self) -> dict[str, Any]:
         """The settings as nested plain values, for settings.json."""
         return dataclasses.asdict(self)
+
+    @classmethod
+    def of_record(cls, record: dict[str, Any]) -> "TrainingSettings":
+        """Read back what `record` gave.
+
+        Args:
+            record: nested plain values.
+
+        Returns:
+            The settings.
+
+        Raises:
+            ModelError: for a name that is no setting.
+        """
+        return cls().changed({f"{name}": value for name, value in _leaves(record)})
+
+    def changed(self, values: Mapping[str, Any]) -> "TrainingSettings":
+        """The same settings with some numbers changed.
+
+        Args:
+            values: value by name; a number of one algorithm as "dsact.actor_rate".
+
+        Returns:
+            New settings.
+
+        Raises:
+            ModelError: for a name that is no setting.
+        """
+        own: dict[str, Any] = {}
+        for name, value in values.items():
+            part, _, inner = name.partition(".")
+            target = own.get(part, getattr(self, part, None)) if inner else self
+            if not dataclasses.is_dataclass(target) or isinstance(target, type):
+                raise _unknown(name)
+            if (inner or part) not in {field.name for field in dataclasses.fields(target)}:
+                raise _unknown(name)
+            own[part] = dataclasses.replace(target, **{inner: value}) if inner else value
+        return dataclasses.replace(self, **own)
+
+
+def profile(name: str) -> TrainingSettings:
+    """Settings by name.
+
+    "recipe": the package's measured recipe for a plant behind the gate, eight updates a step. "fast": for any
+    environment, to see within minutes on one core whether it learns. "paper": DSAC-T as published (authors' code of
+    February 2024): three hidden layers of 256 without normalisation, tanh-Gaussian with log pi in physical units, one
+    update in twenty steps of twenty environments, warm-up of 10 000 steps by the untrained policy, no reward scaling.
+
+    Args:
+        name: one of `PROFILES`.
+
+    Returns:
+        The settings.
+
+    Raises:
+        ModelError: for another name.
+    """
+    if name not in PROFILES:
+        raise ModelError("profile", f"got {name!r}, expected one of {', '.join(PROFILES)}")
+    return TrainingSettings().changed(PROFILES[name])
+
+
+PROFILES: dict[str, dict[str, Any]] = {
+    "recipe": {},
+    "fast": {
+        "updates_per_step": 1,
+        "batch": 256,
+        "warmup_steps": 500,
+        "gate_every": 1000,
+        "checkpoint_every": 1000,
+        "explosion": 30.0,
+    },
+    "paper": {
+        "width": 256,
+        "depth": 3,
+        "layer_norm": False,
+        "batch": 256,
+        "updates_per_step": 0.05,
+        "environments": 20,
+        "warmup_steps": 10_000,
+        "warmup": "policy",
+        "replay_capacity": 1_000_000,
+        "reward_scale": 1.0,
+        "authority": 0.5,
+        "gate_every": 10_000,
+        "checkpoint_every": 10_000,
+        "explosion": 1e6,
+        "dsact.policy": "tanh",
+        "dsact.std": 1.0,
+        "dsact.alpha": math.e,
+        "dsact.actor_rate": 1e-4,
+        "dsact.critic_rate": 1e-4,
+        "dsact.alpha_rate": 3e-4,
+        "dsact.target_rate": 0.005,
+    },
+}
+
+
+def _unknown(name: str) -> ModelError:
+    return ModelError(name, "is no setting of training", remedy="see yannctl.rl.TrainingSettings")
+
+
+def _leaves(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in record.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value

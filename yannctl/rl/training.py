@@ -3,29 +3,39 @@
 The learner wanders: between start and success every variant passes through worse policies (measured, also at eight
 updates a step). So two policies are kept. The *learning* one explores and changes with every update. The *deployed*
 one starts as the exact law and changes only by the gate's paired test on the nominal model (`gate`). Claim monotone
-improvement for the deployed policy only.
+improvement for the deployed policy only. An environment without a nominal model has no gate: deployed is then the best
+of its evaluation episodes, and the log says so.
+
+A run with a folder can be killed at any instant and taken up again bit for bit: every transition is on file before the
+learner sees it (`transitions`), everything else is in a checkpoint that is written whole (`checkpoint`), and the steps
+after it are made again.
 """
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import gymnasium
+import numpy as np
 import torch
 from torch import nn
 from tqdm import tqdm
 
 from yannctl.errors import ModelError
 
+from . import transitions
+from .callbacks import Callback, TensorBoard
 from .checkpoint import FILE_NAME, read_checkpoint, run_lock, write_checkpoint
+from .construction import ALGORITHMS
 from .errors import CheckpointError, TrainingError
 from .gate import GateEvent
 from .logs import RunLog
 from .run import Run
 from .settings import TrainingSettings
+from .transitions import TransitionWriter, read_records
 
 OnGate = Callable[[GateEvent, nn.Module, nn.Module], None]
 
@@ -35,7 +45,8 @@ class TrainingResult:
     """What a run leaves.
 
     Args:
-        deployed: the policy that passed the gate, or the law itself: torch module, x (..., nx) -> u (..., nu).
+        deployed: the policy that passed the gate, or the law itself: torch module, x (..., nx) -> u (..., nu). Without
+            a nominal model: the best of the evaluation episodes.
         learning: the policy after the last update, whatever its quality.
         history: a row a gate test, with the columns of progress.csv.
         gate_events: every decision of the gate with its numbers.
@@ -66,10 +77,11 @@ def train(
     progress: bool = False,
     resume: str | os.PathLike[str] | None = None,
     on_gate: OnGate | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> TrainingResult:
     """Tune an exact law on an environment; the deployed policy never changes without passing the gate.
 
-    u = sat(law(x) + authority (u_max - u_min) tanh f(x)), f trained by DSAC-T or DDPG, zero at the start. The gate
+    u = sat(law(x) + authority (u_max - u_min) tanh f(x)), f trained by DSAC-T, TD3 or DDPG, zero at the start. The gate
     rolls both policies out on `env.unwrapped.plant`, the nominal model; it costs no step of the environment.
 
     Args:
@@ -77,8 +89,9 @@ def train(
         critic: the exact critic (x, u) -> return, used as `settings.critic_base` says; or None.
         env: environment whose observation is the state x and whose action is the input u, both in physical units, and
             whose `unwrapped.plant` is the nominal model. Of its `info`, "u_applied" is the input really applied
-            (default: the action) and "cost" is above zero where a state bound is violated (default: never).
-        algorithm: "dsact" or "ddpg".
+            (default: the action) and "cost" is above zero where a state bound is violated (default: never). Or any
+            environment with a vector observation and continuous actions; without a nominal model there is no gate.
+        algorithm: "dsact", "td3" or "ddpg".
         steps: environment steps of the whole run, including those before a resume.
         seed: seed of everything random; same seed, machine and threads give the same bits.
         run_dir: folder for progress.csv, gate.jsonl, settings.json, TensorBoard events and the checkpoint; or None.
@@ -87,6 +100,7 @@ def train(
         resume: folder of an earlier run to continue, bit for bit, up to `steps`; it becomes the `run_dir`.
         on_gate: called after each test as `on_gate(event, learning, deployed)`, for plots and logs of the caller's
             own; it may evaluate the policies but must not change them.
+        callbacks: told of every row, event and checkpoint.
 
     Returns:
         The deployed and the learning policy, and the history.
@@ -98,57 +112,74 @@ def train(
         RunLockedError: if another run writes to the same folder.
     """
     settings = settings or TrainingSettings()
-    if algorithm not in ("dsact", "ddpg"):
-        raise ModelError("algorithm", f"got {algorithm!r}, expected 'dsact' or 'ddpg'")
+    if algorithm not in ALGORITHMS:
+        raise ModelError("algorithm", f"got {algorithm!r}, expected {', '.join(map(repr, ALGORITHMS))}")
     if steps < 1:
         raise ModelError("steps", f"got {steps}, expected at least 1")
+    told = (*callbacks, *([TensorBoard()] if settings.tensorboard else []))
     folder = resume if resume is not None else run_dir
     threads = torch.get_num_threads()
     torch.set_num_threads(settings.threads)
     try:
         run = Run(actor, critic, env, algorithm, seed, settings)
         if folder is None:
-            return _loop(run, steps, RunLog(None, {}, False), progress, on_gate)
+            return _loop(run, steps, RunLog(None, _facts(run), told), progress, on_gate)
         with run_lock(Path(folder)):
-            return _recorded(run, steps, Path(folder), progress, resume is not None, on_gate)
+            log = _take_up(run, Path(folder), told) if resume is not None else _begin(run, Path(folder), told)
+            return _loop(run, steps, log, progress, on_gate)
     finally:
         torch.set_num_threads(threads)
 
 
-def _recorded(
-    run: Run, steps: int, folder: Path, progress: bool, resumed: bool, on_gate: OnGate | None
-) -> TrainingResult:
-    """Train with a run folder, from its checkpoint if the run is resumed."""
+def _begin(run: Run, folder: Path, callbacks: tuple[Callback, ...]) -> RunLog:
+    """Start the files of a new run."""
+    if (folder / FILE_NAME).exists() or (folder / transitions.FILE_NAME).exists():
+        raise CheckpointError(f"{folder} already holds a run", "pass resume= to continue it, or another run_dir")
+    log = RunLog(folder, _facts(run), callbacks)
+    run.log = TransitionWriter(folder / transitions.FILE_NAME, run.layout)
+    return log
+
+
+def _take_up(run: Run, folder: Path, callbacks: tuple[Callback, ...]) -> RunLog:
+    """Go back to the checkpoint of a run, or to its start if it was killed before the first one."""
+    if not (folder / "settings.json").exists():
+        raise CheckpointError(f"cannot read {folder}/settings.json", "resume needs the folder of an earlier run")
+    path = folder / transitions.FILE_NAME
     history: list[dict[str, Any]] = []
     events: list[GateEvent] = []
-    if resumed:
+    done = 0
+    if (folder / FILE_NAME).exists():
         tensors, state = read_checkpoint(folder)
-        run.restore(tensors, state)
-        history, events = state["history"], [GateEvent(**event) for event in state["events"]]
-    elif (folder / FILE_NAME).exists():
-        raise CheckpointError(f"{folder} already holds a run", "pass resume= to continue it, or another run_dir")
-    log = RunLog(folder, run.state()["identity"], run.settings.tensorboard, history, events)
-    return _loop(run, steps, log, progress, on_gate)
+        done, history = state["counters"]["step"], state["history"]
+        events = [GateEvent(**event) for event in state["events"]]
+        records = read_records(path, run.layout)[:done] if done else np.zeros(0, run.layout.dtype)
+        if len(records) < done:
+            raise CheckpointError(f"{path} holds {len(records)} transitions of {done}", "restore it from a copy")
+        run.restore(tensors, state, records["row"])
+    log = RunLog(folder, _facts(run), callbacks, history, events)
+    run.log = TransitionWriter(path, run.layout, done)
+    return log
 
 
 def _loop(run: Run, steps: int, log: RunLog, progress: bool, on_gate: OnGate | None) -> TrainingResult:
     """Step, test, log and save until `steps` are done."""
     settings, started, updates = run.settings, time.perf_counter(), run.learner.updates
     bar = tqdm(total=steps, initial=run.count.step, unit="step", disable=None if progress else True)
+    n = settings.environments
     try:
         while run.count.step < steps:
             run.step()
-            bar.update()
+            bar.update(n)
             if run.diverged():
-                log.event(run.rollback())
-            if run.count.step % settings.gate_every == 0 and run.learner.updates:
+                log.event(run.rollback(), run.learning, run.deployed)
+            if run.count.step % settings.gate_every < n and run.learner.updates:
                 event = run.test()
-                log.event(event)
+                log.event(event, run.learning, run.deployed)
                 log.row(_row(run, event, time.perf_counter() - started, updates))
                 if on_gate is not None:
                     on_gate(event, run.learning, run.deployed)
                 bar.set_postfix_str(f"deployed {log.history[-1]['deployed_return']:.1f}")
-            if settings.checkpoint_every and run.count.step % settings.checkpoint_every == 0:
+            if settings.checkpoint_every and run.count.step % settings.checkpoint_every < n:
                 _save(run, log)
         run.export()
         _save(run, log)
@@ -158,24 +189,50 @@ def _loop(run: Run, steps: int, log: RunLog, progress: bool, on_gate: OnGate | N
     finally:
         bar.close()
         log.close()
+        if run.log is not None:
+            run.log.close()
     return TrainingResult(run.deployed, run.learning, log.history, log.events, time.perf_counter() - started)
 
 
 def _save(run: Run, log: RunLog) -> None:
-    if log.run_dir is not None:
-        past = {"history": log.history, "events": [event.record() for event in log.events]}
-        write_checkpoint(log.run_dir, run.tensors(), run.state() | past)
+    """Force the transitions to disk, then write what refers to them."""
+    if log.run_dir is None or run.log is None:
+        return
+    if run.learner.updates and not run.learner.finite():
+        raise TrainingError("the learner is not finite, so no checkpoint was written", "resume from the last one")
+    run.log.sync()
+    past = {"history": log.history, "events": [event.record() for event in log.events]}
+    write_checkpoint(log.run_dir, run.tensors(), run.state() | past)
+    for callback in log.callbacks:
+        callback.on_checkpoint(run.count.step)
+
+
+def _facts(run: Run) -> dict[str, Any]:
+    """What settings.json says: identity, and what is easily taken for granted."""
+    settings, gated = run.settings, run.task.plant is not None
+    facts: dict[str, Any] = {
+        "updates_per_environment_step": settings.updates_per_step,
+        "termination": "nothing is bootstrapped beyond it",
+        "truncation": "the value is bootstrapped beyond it",
+        "actions": "scaled to [-1, 1] inside the learner",
+        "deployed": "by the gate on the nominal model" if gated else "best of evaluation episodes; no model, no gate",
+    }
+    if run.algorithm == "dsact":
+        facts["log_prob_units"] = run.learner.policy.units
+        facts["target_entropy"] = settings.dsact.entropy(run.task.nu)
+    return {**run.state()["identity"], "facts": facts}
 
 
 def _row(run: Run, event: GateEvent, seconds: float, updates: int) -> dict[str, Any]:
     """One row of progress.csv; the deployed return is the one after the decision."""
-    promoted = event.decision == "promoted"
+    promoted, count = event.decision == "promoted", run.count
+    returns = [part.last_return for part in run.fleet if np.isfinite(part.last_return)]
     return {
         "step": event.step,
         "updates": run.learner.updates,
-        "episodes": run.episodes.finished,
-        "behaviour_return": run.episodes.last_return,
-        "behaviour_violations": run.count.violations,
+        "episodes": sum(part.finished for part in run.fleet),
+        "behaviour_return": float(np.mean(returns)) if returns else float("nan"),
+        "behaviour_violations": count.violations,
         "learning_return": event.learning_return,
         "candidate_return": event.candidate_return,
         "deployed_return": event.candidate_return if promoted else event.deployed_return,
@@ -185,4 +242,8 @@ def _row(run: Run, event: GateEvent, seconds: float, updates: int) -> dict[str, 
         **run.learner.metrics(),
         "seconds": round(seconds, 3),
         "updates_per_second": round((run.learner.updates - updates) / max(seconds, 1e-9), 1),
+        "updates_per_env_step": run.learner.updates / max(1, count.step - run.settings.warmup_steps + 1),
+        "terminations": count.terminations,
+        "truncations": count.truncations,
+        "clip_fraction": count.clipped / max(1, count.step),
     }

@@ -1,0 +1,140 @@
+"""Builds the learner of a run: its networks in single precision, its algorithm, its distribution."""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from yannctl.errors import ModelError
+from yannctl.yann.extension import ExtendedActor
+
+from .ddpg import Ddpg
+from .dsact import Dsact
+from .networks import Actor, CentreLaw, Critic, Prior
+from .settings import TrainingSettings
+from .stochastic import AbstractPolicy, ClampedGaussian, TanhGaussian
+from .td3 import Td3
+from .trained import Noise
+
+ALGORITHMS = ("dsact", "td3", "ddpg")
+Learner = Dsact | Td3 | Ddpg
+
+
+def make_actor(algorithm: str, policy: ExtendedActor, settings: TrainingSettings) -> Actor:
+    """The policy network, whose residual is a single-precision copy of the extended actor's.
+
+    Args:
+        algorithm: one of `ALGORITHMS`.
+        policy: the extended actor.
+        settings: all numbers.
+
+    Returns:
+        The network.
+    """
+    residual = copy.deepcopy(policy.learned).float().requires_grad_(True)
+    assert isinstance(residual, nn.Sequential)
+    return Actor(residual, settings.authority, getattr(settings, algorithm).std)
+
+
+def make_critic(
+    algorithm: str, n_features: int, nu: int, settings: TrainingSettings, generator: torch.Generator, prior: bool
+) -> Critic:
+    """The critics: two with two outputs for DSAC-T, two with one for TD3, one for DDPG.
+
+    Args:
+        algorithm: one of `ALGORITHMS`.
+        n_features: number of features.
+        nu: number of inputs.
+        settings: all numbers.
+        generator: source of the initial weights.
+        prior: whether their mean starts at a prior's value.
+
+    Returns:
+        The network.
+    """
+    n_critics, n_out = {"dsact": (2, 2), "td3": (2, 1), "ddpg": (1, 1)}[algorithm]
+    critic = Critic(n_features, nu, settings.width, n_critics, n_out, generator, settings.depth, settings.layer_norm)
+    if prior:
+        critic.start_at_prior()
+    return critic
+
+
+def make_policy(policy: ExtendedActor, half: Tensor, settings: TrainingSettings) -> AbstractPolicy:
+    """The distribution of DSAC-T's policy.
+
+    Args:
+        policy: the extended actor.
+        half: half ranges of the inputs (nu,) [physical units].
+        settings: all numbers.
+
+    Returns:
+        The distribution.
+
+    Raises:
+        ModelError: for a tanh-Gaussian that would have to start at a law or reach only part of the box.
+    """
+    if settings.dsact.policy == "clamped":
+        return ClampedGaussian()
+    if not isinstance(policy.base, CentreLaw) or settings.authority != 0.5:
+        raise ModelError(
+            "policy",
+            "a tanh-Gaussian cannot start at a law",
+            remedy="use policy 'clamped', or learn from scratch with authority 0.5",
+        )
+    return TanhGaussian(half)
+
+
+def make_learner(
+    algorithm: str,
+    policy: ExtendedActor,
+    half: Tensor,
+    settings: TrainingSettings,
+    generator: torch.Generator,
+    prior: Prior | None,
+) -> Learner:
+    """Build the learner of a run.
+
+    Args:
+        algorithm: one of `ALGORITHMS`.
+        policy: the extended actor it trains.
+        half: half ranges of the inputs (nu,) [physical units].
+        settings: all numbers.
+        generator: source of the initial weights and of all noise.
+        prior: the exact critic, or None.
+
+    Returns:
+        The learner.
+    """
+    actor = make_actor(algorithm, policy, settings)
+    critic = make_critic(algorithm, policy.features.size, len(half), settings, generator, prior is not None)
+    return assemble(algorithm, actor, critic, make_policy(policy, half, settings), settings, Noise(generator), prior)
+
+
+def assemble(
+    algorithm: str,
+    actor: Actor,
+    critic: Critic,
+    policy: AbstractPolicy,
+    settings: TrainingSettings,
+    noise: Noise,
+    prior: Prior | None,
+) -> Learner:
+    """Put a learner together from its parts.
+
+    Args:
+        algorithm: one of `ALGORITHMS`.
+        actor: the policy network.
+        critic: the critics.
+        policy: the distribution (DSAC-T only).
+        settings: all numbers.
+        noise: source of all noise.
+        prior: the exact critic, or None.
+
+    Returns:
+        The learner.
+    """
+    if algorithm == "ddpg":
+        return Ddpg(actor, critic, settings.ddpg, settings.gamma, noise, prior)
+    if algorithm == "td3":
+        return Td3(actor, critic, settings.td3, settings.gamma, noise, prior)
+    return Dsact(actor, critic, policy, settings.dsact, settings.gamma, noise, prior)
