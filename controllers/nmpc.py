@@ -1,5 +1,6 @@
 """Nonlinear MPC with CasADi and IPOPT: with the true plant as its model, the bound on what can be gained."""
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 
 from yannctl.errors import ModelError
 from yannctl.plant import AbstractPlant
+from yannctl.plant.integration import runge_kutta
 from yannctl.types import ArrayLike, Float
 
 from .base import AbstractController, as_states, refuse_reference
@@ -24,11 +26,12 @@ class Nmpc(AbstractController):
     plan itself or leaves a state limit, starts again from the roll-outs of `guesses`, which should hold a policy that
     is known to be safe: an interior-point method finds the local optimum of its guess. The best plan found is applied.
 
-    After a call `last_plans` holds the plan of every state: its cost, slack on the state limits, status, iterations.
+    After a call `last_plans` holds the plan of every state: its cost, slack on the state limits, status and
+    iterations, and `last_seconds` the processor time each took.
 
     Args:
         plant: model; its smooth step is used.
-        stage: l(x, u) as a CasADi expression; None for minus the plant's reward.
+        stage: l(x, u) as a CasADi expression, angles wrapped; None for minus the plant's reward.
         N: horizon.
         terminal: v(x) as a CasADi expression, or None.
         x_min: state limits (nx,), kept as soft limits with an exact penalty; None for none.
@@ -37,6 +40,9 @@ class Nmpc(AbstractController):
         u_max: upper input limits; None for the plant's.
         input_rows: (G, h) of further input limits G u <= h.
         guesses: policies (n, nx) -> (n, nu) to start from; none holds the middle of the input range.
+        open_parameters: leave the plant's uncertain parameters and disturbances open; `set_parameters` sets them.
+        substeps: predict with that many Runge-Kutta steps a period, which is faster than the step of most plants;
+            None for the plant's own step.
         settings: of the program and its solver.
 
     Raises:
@@ -55,13 +61,15 @@ class Nmpc(AbstractController):
         u_max: ArrayLike | None = None,
         input_rows: tuple[np.ndarray, np.ndarray] | None = None,
         guesses: Sequence[Policy] = (),
+        open_parameters: bool = False,
+        substeps: int | None = None,
         settings: ShootingSettings | None = None,
     ) -> None:
         if N < 1:
             raise ModelError("N", f"got {N}", remedy="give a horizon of at least 1")
         self.plant, self.N, self.guesses = plant, N, tuple(guesses)
         self.nx, self.nu = plant.nx, plant.nu
-        step = _step_function(plant)
+        step = _step_function(plant, open_parameters, substeps)
         self.u_min = np.asarray(plant.u_min if u_min is None else u_min, float)
         self.u_max = np.asarray(plant.u_max if u_max is None else u_max, float)
         low = np.full(self.nx, -np.inf) if x_min is None else np.asarray(x_min, float)
@@ -70,8 +78,23 @@ class Nmpc(AbstractController):
         limits = (low, high, self.u_min, self.u_max)
         self.program = ShootingProgram(step, *costs, N, *limits, input_rows, settings or ShootingSettings())
         self._step = step
-        self._p = np.zeros(0)
+        self._p = np.concatenate([plant.parameters, plant.d]) if open_parameters else np.zeros(0)
         self.reset()
+
+    def set_parameters(self, p: ArrayLike) -> None:
+        """Set the plant's parameters and disturbances (p, d), for all states of a batch or one row a state.
+
+        Args:
+            p: values (np + nd,) or (n, np + nd), in the order of `plant.parameter_names` and `plant.d_names`.
+
+        Raises:
+            ModelError: another number of values.
+        """
+        values = np.asarray(p, float)
+        if values.shape[-1:] != self._p.shape[-1:]:
+            text = f"has shape {values.shape}, expected (..., {self._p.shape[-1]})"
+            raise ModelError("p", text, remedy="build it with open_parameters=True")
+        self._p = values
 
     def __call__(self, x: ArrayLike, reference: ArrayLike | None = None) -> Float[np.ndarray, "*batch nu"]:
         """Solve at every state; row i of a batch continues row i of the last one.
@@ -93,13 +116,19 @@ class Nmpc(AbstractController):
             raise ModelError("x", text, remedy="call reset() before another batch")
         before = self.last_plans or [None] * len(states)
         p = np.broadcast_to(self._p, (len(states), self._p.shape[-1]))
-        self.last_plans = [self._plan(*row) for row in zip(states, p, before, strict=True)]
+        plans, seconds = [], []
+        for row in zip(states, p, before, strict=True):
+            begin = time.process_time()
+            plans.append(self._plan(*row))
+            seconds.append(time.process_time() - begin)
+        self.last_plans, self.last_seconds = plans, np.array(seconds)
         u = np.array([np.full(self.nu, np.nan) if plan is None else plan.u[0] for plan in self.last_plans])
         return np.clip(u.reshape(len(states), self.nu), self.u_min, self.u_max).reshape(*batch, self.nu)
 
     def reset(self) -> None:
         """Drop the plans of the last call."""
         self.last_plans: list[Plan | None] = []
+        self.last_seconds: Float[np.ndarray, " n"] = np.zeros(0)
 
     @property
     def last_slack(self) -> Float[np.ndarray, " n"]:
@@ -152,12 +181,29 @@ def _price(plan: Plan) -> float:
     return plan.cost if plan.solved else plan.cost + BETTER * (1 + abs(plan.cost))
 
 
-def _step_function(plant: AbstractPlant) -> Any:
-    """The smooth step as a function of (x, u, p), p empty."""
+def _step_function(plant: AbstractPlant, open_parameters: bool, substeps: int | None) -> Any:
+    """The smooth step as a function of (x, u, p); p holds the parameters and disturbances, or is empty."""
     import casadi as ca
 
-    x, u, p = ca.SX.sym("x", plant.nx), ca.SX.sym("u", plant.nu), ca.SX.sym("p", 0)
-    return ca.Function("step", [x, u, p], [plant.step_function(bounded=False)(x, u)])
+    n, nd = (len(plant.parameters), len(plant.d)) if open_parameters else (0, 0)
+    x, u, p = ca.SX.sym("x", plant.nx), ca.SX.sym("u", plant.nu), ca.SX.sym("p", n + nd)
+    opened, values = {"parameters": open_parameters, "disturbances": open_parameters}, (p[:n], p[n:])
+    given = values if open_parameters else ()
+    if substeps is None:
+        return ca.Function("step", [x, u, p], [plant.step_function(bounded=False, **opened)(x, u, *given)])
+    rate = plant.rate_function(**opened)
+    after = runge_kutta(lambda x, u: rate(x, u, *given), x, u, plant.dt, substeps)
+    return ca.Function("step", [x, u, p], [after])
+
+
+def _wrapped(plant: AbstractPlant, x: Any) -> Any:
+    """The state with its angles in [-pi, pi), for costs that count them so."""
+    import casadi as ca
+
+    rows = ca.vertsplit(x)
+    for i in plant.angles:
+        rows[i] = rows[i] - 2 * ca.pi * ca.floor((rows[i] + ca.pi) / (2 * ca.pi))
+    return ca.vertcat(*rows)
 
 
 def _cost_functions(
@@ -167,6 +213,7 @@ def _cost_functions(
     import casadi as ca
 
     x, u, p = ca.SX.sym("x", plant.nx), ca.SX.sym("u", plant.nu), ca.SX.sym("p", n)
-    value = -plant.reward(x, u) if stage is None else stage(x, u)
+    turned = _wrapped(plant, x)
+    value = -plant.reward(turned, u) if stage is None else stage(turned, u)
     stage_function = ca.Function("stage", [x, u, p], [ca.SX(value)])
-    return stage_function, None if terminal is None else ca.Function("terminal", [x, p], [ca.SX(terminal(x))])
+    return stage_function, None if terminal is None else ca.Function("terminal", [x, p], [ca.SX(terminal(turned))])

@@ -57,6 +57,7 @@ class PreviewMpc(AbstractController):
         P: weight of the last state; default the cost-to-go of the LQR.
         rho: price of one unit of excess of a state limit.
         soft_quadratic: price of its square.
+        nx: states of the plant, whose first ones are the model's; default those of the model.
         fallback: controller for states where the program has no solution.
 
     Raises:
@@ -78,15 +79,16 @@ class PreviewMpc(AbstractController):
         P: ArrayLike | None = None,
         rho: float = 1e4,
         soft_quadratic: float = 1e4,
+        nx: int | None = None,
         fallback: AbstractController | None = None,
     ) -> None:
         if N < 1:
             raise ModelError("N", f"got {N}", remedy="give a horizon of at least 1")
         self.lin, self.N, self.preview, self.fallback = lin, N, preview, fallback
-        self.nx, self.nu = lin.nx, lin.nu
-        Q, R = _weight("Q", Q, self.nx), _weight("R", R, self.nu)
-        last = solve_riccati(lin.A, lin.B, Q, R)[0] if P is None else _weight("P", P, self.nx)
-        low, high = _ends("x", x_min, x_max, self.nx)
+        self.nx, self.nu = lin.nx if nx is None else nx, lin.nu
+        Q, R = _weight("Q", Q, lin.nx), _weight("R", R, self.nu)
+        last = solve_riccati(lin.A, lin.B, Q, R)[0] if P is None else _weight("P", P, lin.nx)
+        low, high = _ends("x", x_min, x_max, lin.nx)
         self._limited = [(i, +1.0, high[i]) for i in np.flatnonzero(np.isfinite(high))]
         self._limited += [(i, -1.0, -low[i]) for i in np.flatnonzero(np.isfinite(low))]
         rows = _input_rows(*_ends("u", u_min, u_max, self.nu), input_rows)
@@ -106,7 +108,8 @@ class PreviewMpc(AbstractController):
         states, batch = as_states(x, self.nx)
         ahead = self.preview(states)
         n = len(states)
-        theta = np.hstack([states, ahead.d.reshape(n, -1), ahead.x_ref.reshape(n, -1), ahead.u_ref.reshape(n, -1)])
+        own = states[:, : self.lin.nx]
+        theta = np.hstack([own, ahead.d.reshape(n, -1), ahead.x_ref.reshape(n, -1), ahead.u_ref.reshape(n, -1)])
         u = self.program(theta)
         failed = ~np.isfinite(u).all(axis=1)
         if self.fallback is not None and failed.any():
@@ -121,7 +124,7 @@ class PreviewMpc(AbstractController):
         self, Q: np.ndarray, R: np.ndarray, P: np.ndarray, rows: tuple[np.ndarray, np.ndarray], rho: float, s: float
     ) -> MpQp:
         """Write the states as X_0 + X_theta theta + X_u u, then cost and rows; z = (u, e), one e a step and limit."""
-        N, nx, nu, nd = self.N, self.nx, self.nu, self.lin.nd
+        N, nx, nu, nd = self.N, self.lin.nx, self.nu, self.lin.nd
         constant, by_theta, by_u = self._predict()
         ntheta = by_theta.shape[1]
         pick_ref = np.zeros((N * nx, ntheta))
@@ -142,7 +145,7 @@ class PreviewMpc(AbstractController):
 
     def _predict(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Constant part of (x_1 … x_N), and its dependence on theta and on the inputs."""
-        lin, N, nx, nu, nd = self.lin, self.N, self.nx, self.nu, self.lin.nd
+        lin, N, nx, nu, nd = self.lin, self.N, self.lin.nx, self.nu, self.lin.nd
         ntheta = nx + N * (nd + nx + nu)
         constant, by_theta = np.zeros((N, nx)), np.zeros((N, nx, ntheta))
         by_u = np.zeros((N, nx, N * nu))
@@ -159,7 +162,7 @@ class PreviewMpc(AbstractController):
         self, constant: np.ndarray, by_theta: np.ndarray, by_u: np.ndarray, rows: tuple[np.ndarray, np.ndarray]
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Rows A z <= b + B theta: inputs, softened state limits, non-negative slacks."""
-        N, nx, m = self.N, self.nx, len(self._limited) * self.N
+        N, nx, m = self.N, self.lin.nx, len(self._limited) * self.N
         G, h = np.kron(np.eye(N), rows[0]), np.tile(rows[1], N)
         pick = np.zeros((m, N * nx))
         level = np.zeros(m)

@@ -38,7 +38,7 @@ def problem(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("command", ["demo", "solve", "verify", "train", "export", "bench", "doctor"])
+@pytest.mark.parametrize("command", ["demo", "solve", "verify", "train", "export", "bench", "doctor", "eval", "tune"])
 def test_every_command_is_listed_and_explains_itself(command, capsys):
     _, overview, _ = run(["--help"], capsys)
     code, text, _ = run([command, "--help"], capsys)

@@ -12,6 +12,7 @@ from yannctl.errors import YannctlError
 
 from .benchmarks import bench
 from .demonstration import demo
+from .evaluation import evaluate, tune
 from .laws import export_app, solve, verify
 from .machine import doctor
 from .training import train
@@ -28,6 +29,8 @@ app.command()(demo)
 app.command()(solve)
 app.command()(verify)
 app.command()(train)
+app.command("eval")(evaluate)
+app.command()(tune)
 app.add_typer(export_app, name="export")
 app.command()(bench)
 app.command()(doctor)

@@ -1,0 +1,53 @@
+"""`yannctl eval` and `yannctl tune` from the command line."""
+
+import json
+
+import pytest
+
+from yannctl.cli.app import main
+
+
+def run(arguments, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    printed = capsys.readouterr()
+    return int(stop.value.code or 0), printed.out, printed.err
+
+
+def test_eval_writes_table_json_and_figure(tmp_path, capsys):
+    options = ["--starts", "2", "--controllers", "linear", "--out", str(tmp_path), "--json"]
+    code, out, _ = run(["eval", "pendulum-upright", "--variant", "perturbed", *options], capsys)
+    data = json.loads(out.splitlines()[-1])
+    assert code == 0
+    assert set(data["rows"]) == {"linear", "nmpc"}
+    assert data["rows"]["nmpc"]["gap"] == 0.0
+    assert data["commit"]
+    assert data["machine"]["cores"] >= 1
+    kept = json.loads((tmp_path / "pendulum-upright-perturbed.json").read_text())
+    assert kept["rows"]["linear"]["cost"] == data["rows"]["linear"]["cost"]
+    assert (tmp_path / "pendulum-upright-perturbed.png").stat().st_size > 20_000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["eval", "nothing"], "choose from cstr-setpoint"),
+        (["eval", "cstr-setpoint", "--variant", "x"], "choose from nominal"),
+        (["eval", "cstr-setpoint", "--controllers", "x"], "choose from linear"),
+        (["eval", "cstr-setpoint", "--starts", "1"], "--starts"),
+    ],
+)
+def test_bad_input_is_one_line(arguments, text, capsys):
+    code, _, err = run(arguments, capsys)
+    assert code == 2
+    assert text in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_tune_writes_what_eval_reads(tmp_path, capsys):
+    path = tmp_path / "tuned.json"
+    options = ["--trials", "2", "--starts", "2", "--out", str(path), "--json"]
+    code, out, _ = run(["tune", "pendulum-upright", *options], capsys)
+    assert code == 0
+    assert json.loads(out.splitlines()[-1])["cost"] <= json.loads(out.splitlines()[-1])["plain_cost"]
+    assert json.loads(path.read_text())["pendulum-upright:nominal"]["command"].startswith("yannctl tune")

@@ -1,0 +1,177 @@
+"""`yannctl eval` and `yannctl tune`: controllers side by side on a named scenario."""
+
+import json as jsonlib
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from yannctl.files import write_whole
+
+from .console import Output, plain
+from .options import Json, Seed, Short
+
+
+def evaluate(
+    scenario: Annotated[str, typer.Argument(help="cstr-setpoint, cstr-startup, robot-kappa6, pendulum-swingup, …")],
+    variant: Annotated[str | None, typer.Option("--variant", help="Condition; default the first.")] = None,
+    starts: Annotated[int, typer.Option("--starts", min=2, help="Common random starts.")] = 100,
+    seed: Seed = 0,
+    controllers: Annotated[str, typer.Option("--controllers", help="Rows by name, with commas; default all.")] = "",
+    short: Short = False,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the JSON file and the figure.")] = None,
+    json: Json = False,
+) -> None:
+    """Compare controllers on a scenario: same starts, same true plants, same disturbances and noise for all."""
+    from yannctl.scenarios import compare, make_scenario
+
+    output = Output(json)
+    task = make_scenario(scenario, variant)
+    n = min(starts, task.short_starts) if short else starts
+    names = tuple(name.strip() for name in controllers.split(",") if name.strip())
+    comparison = compare(task, n, seed, names, progress=True)
+    output.table(f"{task.title}: {n} starts, seed {seed}; gap to {task.best}", *_costs(comparison))
+    output.table("", *_behaviour(comparison))
+    for name in comparison.beaten:
+        output.line(
+            f"{name} beats {task.best}, which knows the truth, by more than 1 %: {task.best} missed the optimum"
+        )
+    if comparison.slack > 0:
+        output.line(f"{task.best} planned to exceed a limit by {comparison.slack:.1e} of its range")
+    data = result_of(comparison)
+    if out is not None:
+        from .evaluation_figures import bands
+        from .figures import save_figure
+
+        stem = f"{task.name}-{task.variant}"
+        write_whole(out / f"{stem}.json", (jsonlib.dumps(plain(data), indent=1) + "\n").encode())
+        save_figure(bands(comparison), out / f"{stem}.png")
+        output.line(f"written to {out / stem}.json and .png")
+    output.result(data)
+    if not comparison.ok:
+        raise typer.Exit(1)
+
+
+def tune(
+    scenario: Annotated[str, typer.Argument(help="cstr-setpoint, cstr-startup, robot-kappa6, pendulum-swingup, …")],
+    variant: Annotated[str | None, typer.Option("--variant", help="Condition; default the first.")] = None,
+    trials: Annotated[int, typer.Option("--trials", min=1, help="Weights to try.")] = 300,
+    starts: Annotated[int, typer.Option("--starts", min=2, help="Tuning starts.")] = 40,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of starts and search; not the one you test with.")] = 1000,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="File to add the weights to.")] = None,
+    json: Json = False,
+) -> None:
+    """Search the weights of a scenario's linear MPC at random; `yannctl eval` shows them as the row `tuned`."""
+    from tqdm import tqdm
+
+    from yannctl.scenarios import make_scenario
+    from yannctl.scenarios.tuning import tune as search
+    from yannctl.scenarios.tuning import write_tuned
+    from yannctl.scenarios.weights import TUNED
+
+    output = Output(json)
+    task = make_scenario(scenario, variant)
+    with tqdm(total=trials, desc="weights", disable=None) as bar:
+        found = search(task, trials, starts, seed, bar.update)
+    path = TUNED if out is None else out
+    write_tuned(found, path)
+    output.line(
+        f"mean cost on the tuning starts {found.plain_cost:.4g} with plain weights, {found.cost:.4g} with tuned"
+    )
+    output.line(f"written to {path}")
+    output.result(
+        {
+            "factors": found.weights.factors,
+            "backoff": found.weights.backoff,
+            "cost": found.cost,
+            "plain_cost": found.plain_cost,
+            "command": found.command,
+            "file": path,
+        }
+    )
+
+
+def result_of(comparison: Any) -> dict[str, Any]:
+    """Everything of a comparison that a file should say, with machine and commit.
+
+    Args:
+        comparison: from `yannctl.scenarios.compare`.
+
+    Returns:
+        Data for JSON.
+    """
+    scenario = comparison.scenario
+    return {
+        "scenario": scenario.name,
+        "variant": scenario.variant,
+        "title": scenario.title,
+        "starts": len(comparison.world.x0),
+        "steps": scenario.steps,
+        "dt": scenario.plant.dt,
+        "seed": comparison.world.seed,
+        "gap_to": scenario.best,
+        "ok": comparison.ok,
+        "beaten_by": list(comparison.beaten),
+        "planned_slack": comparison.slack,
+        "rows": {row.name: row.figures() for row in comparison.rows},
+        **provenance(),
+    }
+
+
+def provenance() -> dict[str, Any]:
+    """Say which command on which machine and commit made a result.
+
+    Returns:
+        Command, Python, processor, cores and commit ("unknown" outside a checkout).
+    """
+    root = Path(__file__).resolve().parents[2]
+    try:
+        found = subprocess.run(
+            ["git", "-C", str(root), "describe", "--always", "--dirty"],  # noqa: S607
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        commit = found.stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        commit = "unknown"
+    command = " ".join(["yannctl", *sys.argv[1:]])
+    machine = {"python": platform.python_version(), "cores": os.cpu_count(), "processor": _processor()}
+    return {"command": command, "commit": commit, "machine": machine}
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _costs(comparison: Any) -> tuple[list[str], list[list[str]]]:
+    columns = ["controller", "cost", "gap", "95 % interval", "median", "90 %"]
+    rows = []
+    for row in comparison.rows:
+        interval = f"{_percent(row.gap_low)} to {_percent(row.gap_high)}"
+        gaps = [_percent(row.gap), interval, _percent(row.gap_median), _percent(row.gap_90)]
+        rows.append([row.name, f"{row.total.mean():.3f}", *gaps])
+    return columns, rows
+
+
+def _behaviour(comparison: Any) -> tuple[list[str], list[list[str]]]:
+    plant = comparison.scenario.plant
+    limited = [i for i, high in enumerate(comparison.scenario.bounds[1]) if high < float("inf")]
+    excess = f"worst [{plant.x_units[limited[0]]}]" if limited else "worst"
+    columns = ["controller", "violating", excess, "settle", "median time", "movement", "ms a step"]
+    rows = []
+    for row in comparison.rows:
+        settling = [f"{100 * row.settles:.0f} %", f"{row.settling:.3g}", f"{row.movement:.2f}"]
+        violations = [f"{row.violating} of {len(row.total)}", f"{row.worst:.3g}"]
+        rows.append([row.name, *violations, *settling, f"{1e3 * row.runs.seconds:.3g}"])
+    return columns, rows
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"

@@ -1,0 +1,191 @@
+"""The wheeled robot: follow a winding path at full speed, where the wheels cannot do both."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from yannctl.controllers import AbstractController, Nmpc, Preview, PreviewMpc
+from yannctl.linear import LinearModel, linearise
+from yannctl.models import DifferentialDrive
+
+from .oracle import Oracle
+from .scenario import Condition, Factory, Scenario, World, kept_starts
+from .weights import Weights, read_tuned
+
+HORIZON, SUBSTEPS = 30, 2  # of NMPC
+N = 10  # of the linear laws
+STATE_COST, INPUT_COST = (400.0, 2.0, 20.0, 0.0), (1e-3, 0.05)
+CORRIDOR = 0.1  # [m]
+TURN_WEIGHT = 0.01  # what a tuned weight of omega multiplies; the stage cost has none
+WORST = {"lag": 0.2, "speed_gain": 1.0, "turn_gain": 1.05}  # of the mismatch set, for the distance to stop
+
+
+def linear_model(plant: DifferentialDrive) -> LinearModel:
+    """Linearise (ey, epsi, v, omega) on a straight path at the wanted speed, the curvature as disturbance.
+
+    Args:
+        plant: the nominal plant.
+    """
+    import casadi as ca
+
+    x, u, kappa = ca.SX.sym("x", 4), ca.SX.sym("u", 2), ca.SX.sym("kappa")
+    rates = ca.Function("rates", [x, u, kappa], [plant.path_rate(x, u, kappa)])
+    point = {"x": [0.0, 0.0, plant.v_ref, 0.0], "u": [plant.v_ref, 0.0], "d": [0.0]}
+    names = {"x_names": plant.x_names[:4], "u_names": plant.u_names, "d_names": ("kappa",)}
+    return linearise(rates, **point, method="zoh", dt=plant.dt, **names)
+
+
+def linear_law(plant: DifferentialDrive, weights: Weights, preview: bool) -> PreviewMpc:
+    """Make the linear MPC: the wheels' diamond as rows, the corridor soft, the curvature as known disturbance.
+
+    Args:
+        plant: the nominal plant.
+        weights: factors on its weights.
+        preview: look along the path at the present speed; otherwise the present curvature is taken to last.
+    """
+    from yannctl.solvers.riccati import solve_riccati
+
+    lin = linear_model(plant)
+    Q = weights.scaled("Q", plant.x_names[:4], STATE_COST)
+    Q[3] = TURN_WEIGHT * weights.factors.get("Q:omega", 0.0)
+    R = weights.scaled("R", plant.u_names, INPUT_COST)
+    P = weights.terminal * solve_riccati(lin.A, lin.B, np.diag(Q), np.diag(R))[0]
+    edge = CORRIDOR * (1 - 2 * weights.backoff)
+
+    def look(x: np.ndarray) -> Preview:
+        ahead = np.arange(N) * plant.dt * (x[:, 2:3] if preview else 0.0)
+        kappa = np.asarray(plant.curvature(x[:, 4:5] + ahead))
+        speed = np.full_like(kappa, plant.v_ref)
+        none = np.zeros_like(kappa)
+        turn = plant.v_ref * kappa
+        return Preview(kappa[..., None], np.stack([none, none, speed, turn], axis=-1), np.stack([speed, turn], axis=-1))
+
+    limits = {"u_min": plant.u_min, "u_max": plant.u_max, "input_rows": plant.input_rows}
+    corridor = np.array([edge, np.inf, np.inf, np.inf])
+    return PreviewMpc(lin, Q, R, N, look, -corridor, corridor, **limits, P=P, nx=plant.nx)
+
+
+def linear(weights: Weights | None = None, preview: bool = False) -> Factory:
+    """Make the row of the linear MPC.
+
+    Args:
+        weights: factors on its weights; default the plain ones.
+        preview: look ahead along the path.
+    """
+
+    def factory(scenario: Scenario, world: World) -> AbstractController:
+        plant: Any = scenario.plant
+        return linear_law(plant, weights or Weights(), preview)
+
+    return factory
+
+
+def nmpc(scenario: Scenario, world: World) -> AbstractController:
+    """Make the row of NMPC with the true parameters.
+
+    Args:
+        scenario: the scenario.
+        world: the truth.
+    """
+    plant: Any = scenario.plant
+    ahead = linear_law(plant, Weights(), preview=True)
+    low, high = scenario.bounds
+    law = Nmpc(
+        plant,
+        N=HORIZON,
+        x_min=low,
+        x_max=high,
+        input_rows=plant.input_rows,
+        guesses=(ahead, lambda x: np.zeros((len(x), 2))),
+        open_parameters=True,
+        substeps=SUBSTEPS,
+    )
+    return Oracle(law, scenario, world)
+
+
+def can_stop(plant: DifferentialDrive, x: np.ndarray) -> np.ndarray:
+    """Whether a stop keeps the corridor whatever the lag and the gains of the mismatch set.
+
+        +-ey + t g_v |v| max(0, sup sin(+-psi + [-rho, rho])) <= 0.1,   rho = t (g_w |omega| + kappa g_v |v|),
+
+    t the longest lag, kappa the largest curvature seen from the corridor's edge. It only chooses starts here.
+
+    Args:
+        plant: the nominal plant.
+        x: states (n, 5).
+
+    Returns:
+        Booleans (n,).
+    """
+    time, speed = WORST["lag"], WORST["speed_gain"] * np.abs(x[:, 2])
+    kappa = plant.bend / (1 - CORRIDOR * plant.bend)
+    rho = time * (WORST["turn_gain"] * np.abs(x[:, 3]) + kappa * speed)
+    inside = np.ones(len(x), bool)
+    for sign in (1.0, -1.0):
+        angle = sign * x[:, 1]
+        rise = np.where(np.abs(angle - np.pi / 2) <= rho, 1.0, np.maximum(np.sin(angle + rho), np.sin(angle - rho)))
+        inside &= sign * x[:, 0] + time * speed * np.maximum(0.0, rise) <= CORRIDOR
+    return inside
+
+
+SLIP = {"lag": (1.0, 2.0), "speed_gain": (0.9, 1.0), "turn_gain": (0.9, 1.05)}
+
+
+AS_KNOWN = Condition()
+
+
+@dataclass(frozen=True)
+class _Variant:
+    title: str
+    bend: float = 6.0
+    condition: Condition = AS_KNOWN
+    turned: float = 1.2
+
+
+VARIANTS = {
+    "nominal": _Variant("no mismatch"),
+    "perturbed": _Variant("slip and lag at random", condition=Condition(SLIP)),
+    "kappa4": _Variant("wider bends (4 1/m), slip and lag at random", bend=4.0, condition=Condition(SLIP)),
+    "straight": _Variant("straight path, no mismatch", bend=0.0, turned=1.0),
+    "disturbed": _Variant("side slip sets in once", condition=Condition(disturbed=True)),
+    "noisy": _Variant("noisy odometry", condition=Condition(noisy=True)),
+}
+
+
+def make(name: str, variant: str) -> Scenario:
+    """Make a scenario of the robot.
+
+    Args:
+        name: "robot-kappa6".
+        variant: a key of `VARIANTS`.
+
+    Returns:
+        The scenario.
+    """
+    what = VARIANTS[variant]
+    plant = DifferentialDrive(bend=what.bend)
+    low, high = np.array(plant.start_min), np.array(plant.start_max)
+    low[1], high[1] = -what.turned, what.turned
+    starts = kept_starts(lambda rng, n: rng.uniform(low, high, (n, 5)), lambda x: can_stop(plant, x))
+    rows: dict[str, Factory] = {"linear": linear(), "preview": linear(preview=True)}
+    tuned = read_tuned(name, variant)
+    if tuned is not None:
+        rows["tuned"] = linear(tuned)
+    rows["nmpc"] = nmpc
+    return Scenario(
+        name=name,
+        variant=variant,
+        title=f"robot on a winding path, {what.title}",
+        plant=plant,
+        steps=50,
+        starts=starts,
+        condition=what.condition,
+        rows=rows,
+        best="nmpc",
+        x_ref=np.array([0.0, np.nan, np.nan, np.nan, np.nan]),
+        settled=np.array([0.02, np.inf, np.inf, np.inf, np.inf]),
+        certain=not (what.condition.disturbed or what.condition.noisy),
+        tunable=linear,
+        tuning_space=("Q:ey", "Q:epsi", "Q:v", "Q:omega", "R:vc", "R:wc", "terminal"),
+    )

@@ -1,0 +1,126 @@
+"""Random search over the weights of a scenario's linear MPC, on starts of its own."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from yannctl.errors import ModelError, NotStabilisableError
+from yannctl.files import write_whole
+
+from .scenario import Scenario, World, draw_world
+from .simulation import simulate
+from .weights import TUNED, Weights
+
+SPREAD = 30.0  # factors are drawn from 1/30 to 30, evenly in their logarithm
+FARTHEST = 0.15  # largest back-off, as a share of the limit's range
+NARROWER = 2.0  # factors around the best one in the second half of the search
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What a search found.
+
+    Args:
+        scenario: name.
+        variant: name.
+        weights: the best ones.
+        cost: their mean cost on the tuning starts.
+        plain_cost: that of the plain weights.
+        trials: weights tried.
+        starts: number of tuning starts.
+        seed: of the starts and of the search.
+    """
+
+    scenario: str
+    variant: str
+    weights: Weights
+    cost: float
+    plain_cost: float
+    trials: int
+    starts: int
+    seed: int
+
+    @property
+    def command(self) -> str:
+        """The command that made it."""
+        options = f"--trials {self.trials} --starts {self.starts} --seed {self.seed}"
+        return f"yannctl tune {self.scenario} --variant {self.variant} {options}"
+
+
+def tune(
+    scenario: Scenario, trials: int = 300, n: int = 40, seed: int = 1000, tick: Callable[[], object] = lambda: None
+) -> Tuning:
+    """Search weights that lower the mean cost on tuning starts: half of the trials far, half around the best so far.
+
+    Args:
+        scenario: the scenario, with a tuning space.
+        trials: weights to try beside the plain ones.
+        n: number of tuning starts.
+        seed: of the starts and of the search; use another one than for testing.
+        tick: called once a trial.
+
+    Returns:
+        The best weights.
+
+    Raises:
+        ModelError: a scenario without a tuning space, or no trial.
+    """
+    if scenario.tunable is None:
+        raise ModelError("scenario", f"{scenario.name} has nothing to tune")
+    if trials < 1:
+        raise ModelError("trials", f"got {trials}", remedy="try at least once")
+    world = draw_world(scenario, n, seed)
+    rng = np.random.default_rng([seed, 7])
+    best = Weights()
+    plain = lowest = _cost(scenario, world, best)
+    for trial in range(trials):
+        candidate = _draw(rng, scenario.tuning_space, best if trial >= trials // 2 else None)
+        cost = _cost(scenario, world, candidate)
+        if cost < lowest:
+            best, lowest = candidate, cost
+        tick()
+    return Tuning(scenario.name, scenario.variant, best, lowest, plain, trials, n, seed)
+
+
+def write_tuned(found: Tuning, path: Path = TUNED) -> None:
+    """Add a result to the file of tuned weights.
+
+    Args:
+        found: of a search.
+        path: the file.
+    """
+    table = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    table[f"{found.scenario}:{found.variant}"] = {
+        "factors": found.weights.factors,
+        "backoff": found.weights.backoff,
+        "tuning_cost": found.cost,
+        "plain_cost": found.plain_cost,
+        "command": found.command,
+    }
+    write_whole(path, (json.dumps(dict(sorted(table.items())), indent=1) + "\n").encode())
+
+
+def _draw(rng: np.random.Generator, space: tuple[str, ...], around: Weights | None) -> Weights:
+    factors, backoff = {}, 0.0
+    spread = np.log(SPREAD if around is None else NARROWER)
+    for name in space:
+        factor = float(np.exp(rng.uniform(-spread, spread)))
+        if name == "backoff":
+            near = 0.0 if around is None else around.backoff
+            wide = rng.uniform(0.0, FARTHEST) if around is None else near + 0.02 * rng.normal()
+            backoff = float(np.clip(wide, 0.0, FARTHEST))
+        else:
+            factors[name] = factor * (1.0 if around is None else around.factors.get(name, 1.0))
+    return Weights(factors, backoff)
+
+
+def _cost(scenario: Scenario, world: World, weights: Weights) -> float:
+    assert scenario.tunable is not None
+    try:
+        controller = scenario.tunable(weights)(scenario, world)
+    except NotStabilisableError:
+        return np.inf
+    return float(simulate(scenario, world, controller).cost.sum(axis=1).mean())
