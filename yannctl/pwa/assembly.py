@@ -1,15 +1,34 @@
 """From explored active sets to a `PwaLaw` in the units of theta."""
 
 import itertools
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float, Int
+
+from yannctl.mpqp.presolve import ReducedProgram
 
 from .kernels_explore import region_maps
 from .kernels_store import N_REGIONS, N_ROWS, NEXT
 from .law import PwaLaw
 from .merging import share_laws
 from .settings import Settings
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What the solver knows beyond a law's own arrays.
+
+    Args:
+        reduced: the program in least-distance form.
+        centre: (q, ntheta) a point inside each facet, in scaled theta.
+        neighbour: (q,) the region beyond it, or a negative code.
+    """
+
+    reduced: ReducedProgram
+    centre: Float[np.ndarray, "q ntheta"]
+    neighbour: Int[np.ndarray, " q"]
 
 
 def assemble(mpqp: Any, exploration: Any) -> PwaLaw:
@@ -32,7 +51,7 @@ def assemble(mpqp: Any, exploration: Any) -> PwaLaw:
     curvature = np.matmul(maps.transpose(0, 2, 1), maps) * reduced.scale**2 + reduced.C
     H = store.H[:n_rows] / reduced.half_range
     status, message = _outcome(exploration, n_regions)
-    return PwaLaw(
+    law = PwaLaw(
         row_start=store.row_start[: n_regions + 1].copy(), H=H, k=store.k[:n_rows] + H @ reduced.centre,
         F=F, g=g,
         theta_min=np.array(mpqp.theta_min), theta_max=np.array(mpqp.theta_max),
@@ -40,6 +59,8 @@ def assemble(mpqp: Any, exploration: Any) -> PwaLaw:
         theta_names=tuple(mpqp.theta_names), out_names=tuple(mpqp.out_names), status=status, message=message, mpqp=mpqp,
         settings=exploration.settings,
     )  # fmt: skip
+    law.__dict__["origin"] = Origin(reduced, store.centre[:n_rows].copy(), store.neighbour[:n_rows].copy())
+    return law
 
 
 def empty_law(mpqp: Any, settings: Settings, status: str, message: str) -> PwaLaw:

@@ -13,12 +13,13 @@ from jaxtyping import Float, Int
 from yannctl.errors import ModelError
 
 from .exploration import Exploration
-from .kernels_audit import look_beyond, match_facets, write_centres
+from .kernels_audit import look_beyond, match_facets, on_facets, write_centres
 from .online import OnlineQp
 from .regions import ball, scaled_rows
 
 _NOTHING, _BORDER = 0, 2
 _MATCH = 1e-6  # facets of two regions whose centres are this close are the same facet
+_ON_FACET = 1e-9  # how far from a facet, or outside its region, a point known from the solver may lie
 _MOST_VERTICES = 4096
 _STEPS = (1.0, 3.0)  # multiples of settings.step: what is open at one and closed at the other is thinner than that
 
@@ -70,6 +71,9 @@ class Audit:
 def audit(law: Any) -> Audit:
     """Check each facet of a law for a hole beyond it.
 
+    A law fresh from the solver knows a point of each facet and what lay beyond it; both are checked against the
+    regions, not believed.
+
     Args:
         law: a `PwaLaw` that carries its program.
 
@@ -80,43 +84,61 @@ def audit(law: Any) -> Audit:
 
     if law.mpqp is None:
         raise ModelError("law", "carries no program to audit against", remedy="take the law from solve_mpqp")
-    settings = law.settings
-    reduced = presolve(law.mpqp, settings.duplicate_tolerance, settings.regularisation, settings.condition_limit)
+    settings, origin = law.settings, law.origin
+    reduced = (
+        presolve(law.mpqp, settings.duplicate_tolerance, settings.regularisation, settings.condition_limit)
+        if origin is None
+        else origin.reduced
+    )
+    H, k = scaled_rows(law)
+    regions = np.repeat(np.arange(law.n_regions), np.diff(law.row_start))
+    if origin is not None and on_facets(law.row_start, H, k, origin.centre, _ON_FACET):
+        centres, neighbour = origin.centre, np.maximum(origin.neighbour, -1)
+    else:
+        centres = _centres(law, H, k)
+        neighbour = _neighbours(centres, regions)
+    beyond = np.empty(len(k), dtype=np.int64)
+    look_beyond(
+        law.row_start, H, k, reduced.S, reduced.s, regions, neighbour, centres, settings.step,
+        settings.locate_tolerance, np.empty(law.ntheta), beyond,
+    )  # fmt: skip
+    return _judge(law, reduced, centres, H, regions, beyond)
+
+
+def _judge(
+    law: Any, reduced: Any, centres: np.ndarray, normals: np.ndarray, regions: np.ndarray, beyond: np.ndarray
+) -> Audit:
+    """Prove by online QPs that nothing is feasible beyond the facets where no region was found, or list them."""
+    settings, step = law.settings, law.settings.step
     online = OnlineQp(reduced, settings.multiplier_tolerance)
-    centres, normals, regions = facet_centres(law)
-    step = settings.step
-    beyond = _beyond(law, reduced, centres, regions)
-    far = ((centres + _STEPS[1] * step * normals) @ reduced.S.T > reduced.s).any(axis=1)
+    rows = np.flatnonzero(beyond == _NOTHING)
+    outside = ((centres[rows] + _STEPS[1] * step * normals[rows]) @ reduced.S.T > reduced.s).any(axis=1)
     open_facets, infeasible = [], 0
-    for row in np.flatnonzero((beyond == _NOTHING) & ~far):
+    for row in rows[~outside]:
         theta, farther = (centres[row] + factor * step * normals[row] for factor in _STEPS)
-        if online.support(theta) is None:
+        if online.solve(theta) is None:
             infeasible += 1
             continue
-        if law.locate(_physical(reduced, farther)) >= 0:
+        if (law.locate(_physical(reduced, np.array([theta, farther]))) >= 0).any():
             continue
-        if online.support(farther) is None:
+        if online.solve(farther) is None:
             infeasible += 1
             continue
         radius = _missing_radius(reduced, settings, theta)
         if np.isnan(radius) or radius > settings.radius_tolerance:
             point = _physical(reduced, theta)
             open_facets.append(OpenFacet(int(regions[row]), int(row), point, radius))
-    return Audit(tuple(open_facets), len(centres), int(((beyond == _BORDER) | far).sum()), infeasible)
+    border = int((beyond == _BORDER).sum() + outside.sum())
+    return Audit(tuple(open_facets), len(centres), border, infeasible)
 
 
-def _beyond(law: Any, reduced: Any, centres: np.ndarray, regions: np.ndarray) -> np.ndarray:
-    """Return what lies `settings.step` beyond each facet: nothing, a region, or the border of the parameter set."""
-    H, k = scaled_rows(law)
-    direction = np.random.default_rng(0).standard_normal(law.ntheta)
+def _neighbours(centres: np.ndarray, regions: np.ndarray) -> np.ndarray:
+    """Return the region that shares each facet, -1 where none does."""
+    direction = np.random.default_rng(0).standard_normal(centres.shape[1])
     key = centres @ (direction / np.abs(direction).sum())  # two points differ by at least as much as their keys
-    neighbour, kind = np.empty(len(k), dtype=np.int64), np.empty(len(k), dtype=np.int64)
+    neighbour = np.empty(len(regions), dtype=np.int64)
     match_facets(centres, regions, key, np.argsort(key, kind="stable"), _MATCH, neighbour)
-    look_beyond(
-        law.row_start, H, k, reduced.S, reduced.s, regions, neighbour, centres, law.settings.step,
-        law.settings.locate_tolerance, np.empty(law.ntheta), kind,
-    )  # fmt: skip
-    return kind
+    return neighbour
 
 
 def facet_centres(
@@ -128,10 +150,14 @@ def facet_centres(
         law: a `PwaLaw`; rows that carry no facet get the nearest point of the region's largest ball.
     """
     H, k = scaled_rows(law)
-    regions = np.repeat(np.arange(law.n_regions), np.diff(law.row_start))
+    return _centres(law, H, k), H, np.repeat(np.arange(law.n_regions), np.diff(law.row_start))
+
+
+def _centres(law: Any, H: np.ndarray, k: np.ndarray) -> np.ndarray:
+    """Return a point inside each facet, in scaled theta."""
     n = law.ntheta
     if n == 1:
-        return k[:, None] * H, H, regions
+        return k[:, None] * H
     centres = np.empty_like(H)
     rows = int(np.diff(law.row_start).max(initial=0)) + 1
     limit = _MOST_VERTICES if n <= law.settings.vertex_parameters else 1
@@ -141,7 +167,7 @@ def facet_centres(
         np.empty((2, limit), dtype=np.int64), np.empty((rows, n - 1)), np.empty(rows), np.empty((4, n + 2, n + 2)),
         np.empty(n + 2, dtype=np.int64), centres,
     )  # fmt: skip
-    return centres, H, regions
+    return centres
 
 
 def _physical(reduced: Any, theta: np.ndarray) -> np.ndarray:

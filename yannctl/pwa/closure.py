@@ -52,6 +52,8 @@ def _probe(exploration: Any, row: int) -> None:
             beside = place + exploration.settings.step * normal
             if any(exploration.holds(new, beside, tolerance) for new in range(before, exploration.n_regions)):
                 continue
+            if exploration.known(beside, tolerance):
+                continue
             if facet >= 0:
                 exploration.beyond(place, normal)
             else:

@@ -20,6 +20,7 @@ from yannctl.mpqp.problem import MpQp
 from yannctl.ocp import Ocp
 
 from .assembly import assemble, empty_law
+from .kernels_closure import scan
 from .kernels_explore import explore
 from .kernels_store import INFEASIBLE, N_REGIONS, N_ROWS, NEXT, OPEN
 from .law import PwaLaw
@@ -75,11 +76,33 @@ class Exploration:
                 return max(region, -1)
             self.store = grow(self.store)
 
-    def _kernel(self, until: int, support: np.ndarray | None = None, theta: np.ndarray | None = None) -> int:
+    def known(self, theta: np.ndarray, tolerance: float) -> bool:
+        """Tell whether a scaled parameter is infeasible or lies in a region found so far.
+
+        Args:
+            theta: scaled parameter.
+            tolerance: violation that is forgiven.
+        """
+        support = self.online.support(theta)
+        if support is None:
+            return True
+        region = self._kernel(0, support, theta, only_look=True)
+        if region >= 0 and self.holds(region, theta, tolerance):
+            return True
+        store = self.store
+        return bool(scan(store.row_start, store.H, store.k, self.n_regions, theta, tolerance) >= 0)
+
+    def _kernel(
+        self,
+        until: int,
+        support: np.ndarray | None = None,
+        theta: np.ndarray | None = None,
+        only_look: bool = False,
+    ) -> int:
         """Run the kernel once: up to region `until`, or for the active rows of one point."""
         support, count = (self.parent, -1) if support is None else (support, len(support))
         theta = self.centre if theta is None else theta
-        most = self.settings.vertex_parameters
+        most = -1 if only_look else self.settings.vertex_parameters
         arrays = (self.program, self.store, self.work, self.parent, self.centre)
         return int(explore(*arrays, until, most, support, count, theta))
 

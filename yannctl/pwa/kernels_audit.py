@@ -3,7 +3,7 @@
 import typing
 
 from .compilation import inner, kernel
-from .kernels_closure import outside, scan, walk
+from .kernels_closure import outside, walk
 from .kernels_dd import cut_box
 from .kernels_lp import facet_point, facet_rows, largest_ball
 
@@ -90,17 +90,31 @@ def match_facets(centre, regions, key, order, tolerance, neighbour):
 
 @kernel
 @typing.no_type_check
+def on_facets(row_start, H, k, centre, tolerance):
+    """Tell whether each row's point lies on it and within its region."""
+    for region in range(row_start.shape[0] - 1):
+        for row in range(row_start[region], row_start[region + 1]):
+            for other in range(row_start[region], row_start[region + 1]):
+                total = -k[other]
+                for j in range(H.shape[1]):
+                    total += H[other, j] * centre[row, j]
+                if total > tolerance or (other == row and not total >= -tolerance):
+                    return False
+    return True
+
+
+@kernel
+@typing.no_type_check
 def look_beyond(row_start, H, k, S, s, regions, neighbour, centre, step, tolerance, theta, covered):
-    """Write 1 for each facet beyond whose centre a region lies, 2 for the border of the parameter set, else 0."""
-    count = row_start.shape[0] - 1
+    """Write 1 for each facet beyond whose centre a walk finds a region, 2 for the border of the parameter set, else 0.
+
+    The neighbours, -1 where unknown, only say where the walk begins and leads; the region it ends in holds the point.
+    """
     for row in range(regions.shape[0]):
         for j in range(H.shape[1]):
             theta[j] = centre[row, j] + step * H[row, j]
         covered[row] = 0
-        start = neighbour[row] if neighbour[row] >= 0 else regions[row]
         if outside(S, s, theta):
             covered[row] = 2
-        elif walk(row_start, H, k, neighbour, start, theta, tolerance, 64) or (
-            scan(row_start, H, k, count, theta, tolerance) >= 0
-        ):
+        elif neighbour[row] >= 0 and walk(row_start, H, k, neighbour, neighbour[row], theta, tolerance, 64):
             covered[row] = 1

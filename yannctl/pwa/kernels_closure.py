@@ -58,18 +58,21 @@ def walk(row_start, H, k, neighbour, region, theta, tolerance, most):
     The feasible parameters are convex, so a point beyond a facet with nothing feasible behind it is infeasible.
     """
     for _ in range(most):
-        worst = tolerance
+        worst = -np.inf
         towards = OPEN
+        inside = True
         for row in range(row_start[region], row_start[region + 1]):
             total = -k[row]
             for j in range(H.shape[1]):
                 total += H[row, j] * theta[j]
-            if total > tolerance and neighbour[row] == INFEASIBLE:
-                return True
-            if total > worst:
-                worst = total
-                towards = neighbour[row]
-        if worst <= tolerance:
+            if total > tolerance:
+                if neighbour[row] == INFEASIBLE:
+                    return True
+                inside = False
+                if neighbour[row] >= 0 and total > worst:
+                    worst = total
+                    towards = neighbour[row]
+        if inside:
             return True
         if towards < 0:
             return False
@@ -90,7 +93,7 @@ def outside(S, s, theta):
     return False
 
 
-@inner
+@kernel
 @typing.no_type_check
 def scan(row_start, H, k, regions, theta, tolerance):
     """Return the first region that holds a point, or -1."""
@@ -111,12 +114,10 @@ def scan(row_start, H, k, regions, theta, tolerance):
 @once
 @typing.no_type_check
 def settled(program, store, likely, theta, tolerance):
-    """Tell whether a point lies in a region (the likely one is tried first), outside the parameter set, or nowhere."""
+    """Tell whether a point lies outside the parameter set or where a walk from a likely region ends."""
     if outside(program.S, program.s, theta):
         return True
-    if walk(store.row_start, store.H, store.k, store.neighbour, likely, theta, tolerance, 64):
-        return True
-    return scan(store.row_start, store.H, store.k, store.counts[N_REGIONS], theta, tolerance) >= 0
+    return walk(store.row_start, store.H, store.k, store.neighbour, likely, theta, tolerance, 64)
 
 
 @inner

@@ -10,6 +10,8 @@ import numpy as np
 
 from .compilation import inner, kernel
 
+_REFRESH = 12  # steps between fresh inverses of the basis
+
 
 @inner
 @typing.no_type_check
@@ -78,15 +80,22 @@ def refresh(basis, H, k, q, d, bound, square, inverse, x, row):
         return False
     for j in range(size):
         x[j] = 0.0
+    for _ in range(2):  # the second pass takes out the error of the inverse
         for i in range(size):
-            x[j] += inverse[j, i] * (k[basis[i]] if basis[i] < q else bound)
+            lp_row(basis[i], H, q, d, row)
+            square[0, i] = k[basis[i]] if basis[i] < q else bound
+            for j in range(size):
+                square[0, i] -= row[j] * x[j]
+        for j in range(size):
+            for i in range(size):
+                x[j] += inverse[j, i] * square[0, i]
     return True
 
 
 @inner
 @typing.no_type_check
-def most_violated(H, k, q, d, bound, x, tolerance, first):
-    """Return the row violated most at x (the first one when `first`), or -1."""
+def most_violated(H, k, q, d, bound, x, tolerance):
+    """Return the row violated most at x, or -1."""
     worst = tolerance
     entering = -1
     for i in range(q + 2 * d):
@@ -101,27 +110,57 @@ def most_violated(H, k, q, d, bound, x, tolerance, first):
         if total > worst:
             worst = total
             entering = i
-            if first:
-                break
     return entering
 
 
 @inner
 @typing.no_type_check
-def leaving(inverse, row, size, basis):
-    """Return the basis position with the least ratio of weight to change (lowest row on ties), or -1."""
-    best = np.inf
+def leaving(inverse, row, size, stage, change, weight):
+    """Return the basis position that leaves, or -1.
+
+    Of the ratios of weight to change within 1e-13 of the least it is the one with the largest change (Harris), which
+    keeps the basis well conditioned. From stage 1 on the objective is tilted by some 1e-10 in another direction each
+    stage: this ends cycles.
+    """
+    bound = np.inf
+    for i in range(size):
+        change[i] = 0.0
+        weight[i] = inverse[size - 1, i]
+        for j in range(size):
+            change[i] += row[j] * inverse[j, i]
+        if stage > 0:
+            for j in range(size - 1):
+                weight[i] += 1e-10 * (1.0 + (0.618 * (j + 1) * stage) % 1.0) * inverse[j, i]
+        weight[i] = max(weight[i], 0.0)
+        if change[i] > 1e-10:
+            bound = min(bound, (weight[i] + 1e-13) / change[i])
     place = -1
     for i in range(size):
-        change = 0.0
-        for j in range(size):
-            change += row[j] * inverse[j, i]
-        if change > 1e-12:
-            ratio = max(inverse[size - 1, i], 0.0) / change
-            if ratio < best - 1e-15 or (ratio <= best and place >= 0 and basis[i] < basis[place]):
-                best = ratio
-                place = i
+        if change[i] > 1e-10 and weight[i] <= bound * change[i] and (place < 0 or change[i] > change[place]):
+            place = i
     return place
+
+
+@inner
+@typing.no_type_check
+def exchange_row(place, violation, inverse, size, x, change):
+    """Update the inverse and the basic point for the row that enters at basis position `place`."""
+    for j in range(size):
+        inverse[j, place] /= change[place]
+        x[j] -= violation * inverse[j, place]
+        for i in range(size):
+            if i != place:
+                inverse[j, i] -= change[i] * inverse[j, place]
+
+
+@inner
+@typing.no_type_check
+def first_basis(basis, q, d):
+    """Write the basis of both sides of x_0 and the upper sides of the other coordinates."""
+    basis[0] = q
+    basis[1] = q + d
+    for j in range(1, d):
+        basis[j + 1] = q + j
 
 
 @kernel
@@ -129,24 +168,41 @@ def leaving(inverse, row, size, basis):
 def largest_ball(H, k, q, d, bound, basis, square, inverse, row, x):
     """Write the centre of the largest ball in {x: H x <= k, |x_j| <= bound} to x[:d] and its radius to x[d].
 
-    Returns False when the iteration fails; a negative radius says the rows contradict each other.
+    Returns False when the iteration fails; a negative radius says the rows contradict each other. The inverse of the
+    basis is updated, made afresh every so many steps and before the answer is accepted.
     """
     size = d + 1
-    basis[0] = q
-    basis[1] = q + d
-    for j in range(1, d):
-        basis[j + 1] = q + j
+    change = square[0]
+    age = _REFRESH
+    restarts = 0
+    first_basis(basis, q, d)
     for step in range(50 * (size + 10)):
-        if not refresh(basis, H, k, q, d, bound, square, inverse, x, row):
-            return False
-        entering = most_violated(H, k, q, d, bound, x, 1e-12, step > 20 * (size + 10))
+        if age >= _REFRESH:
+            if not refresh(basis, H, k, q, d, bound, square, inverse, x, row):  # from the start, tilted
+                restarts += 1
+                first_basis(basis, q, d)
+                if restarts > 3 or not refresh(basis, H, k, q, d, bound, square, inverse, x, row):
+                    return False
+            age = 0
+        entering = most_violated(H, k, q, d, bound, x, 1e-12)
         if entering < 0:
-            return True
+            if age == 0:
+                return True
+            age = _REFRESH
+            continue
         lp_row(entering, H, q, d, row)
-        place = leaving(inverse, row, size, basis)
+        place = leaving(inverse, row, size, restarts + step // (3 * (size + 10)), change, square[1])
         if place < 0:
-            return False
+            if age == 0:
+                return False
+            age = _REFRESH
+            continue
+        violation = -(k[entering] if entering < q else bound)
+        for j in range(size):
+            violation += row[j] * x[j]
+        exchange_row(place, violation, inverse, size, x, change)
         basis[place] = entering
+        age += 1
     return False
 
 

@@ -81,7 +81,10 @@ def read_set(store, region, m, W):
 @once
 @typing.no_type_check
 def try_set(program, store, work, nw, point, max_parameters):
-    """Return the region of work.W[:nw] (sorted), added if new; -1 no region, -2 dependent, -3 store is full."""
+    """Return the region of work.W[:nw] (sorted), added if new; -1 no region, -2 dependent, -3 store is full.
+
+    With max_parameters < 0 a set not tried yet is not tried: -3.
+    """
     words = store.sets.shape[1]
     for w in range(words):
         work.key[w] = np.uint64(0)
@@ -90,7 +93,8 @@ def try_set(program, store, work, nw, point, max_parameters):
     index, place = find_set(store, work.key)
     if index >= 0:
         return store.set_region[index]
-    if store.counts[N_SETS] >= store.sets.shape[0] or 2 * store.counts[N_SETS] >= store.table.shape[0]:
+    full = store.counts[N_SETS] >= store.sets.shape[0] or 2 * store.counts[N_SETS] >= store.table.shape[0]
+    if full or max_parameters < 0:
         return -3
     q = region_rows(program, nw, work)
     result = -2 if q == -2 else -1

@@ -64,6 +64,7 @@ class PwaLaw:
     settings: Settings = field(default=Settings(), repr=False)
     _lookup: ClassVar[Any] = None  # the search tree, once there is one; never an argument
     _untreeable: ClassVar[bool] = False
+    origin: ClassVar[Any] = None  # an `Origin` when the law comes from the solver; never an argument
 
     def __post_init__(self) -> None:
         n, n_out, ntheta = self.F.shape
@@ -283,5 +284,7 @@ class PwaLaw:
             message: what happened and what to do about it.
         """
         law = replace(self, status=status, message=message)
-        law.__dict__.update({name: self.__dict__[name] for name in ("_lookup", "_untreeable") if name in self.__dict__})
+        law.__dict__.update(
+            {name: self.__dict__[name] for name in ("_lookup", "_untreeable", "origin") if name in self.__dict__}
+        )
         return law
