@@ -89,7 +89,7 @@ def explain(controller: Any, x: ArrayLike, ocp: Ocp | None = None) -> Explanatio
     Raises:
         ModelError: if no explicit law stands behind the controller, or x is not one state.
     """
-    law, module = _law_behind(controller)
+    law, module = law_behind(controller)
     theta = np.asarray(x, dtype=float)
     if theta.shape != (law.ntheta,):
         raise ModelError(
@@ -132,12 +132,22 @@ def _locate(law: PwaLaw, theta: np.ndarray) -> tuple[int, np.ndarray]:
     return region, -violation[law.row_start[region] : law.row_start[region + 1]]
 
 
-def _law_behind(controller: Any) -> tuple[PwaLaw, nn.Module | None]:
-    """Find the explicit law behind a controller, and the network if there is one."""
+def law_behind(controller: Any) -> tuple[PwaLaw, nn.Module | None]:
+    """Find the explicit law behind a controller, and the network if there is one.
+
+    Args:
+        controller: what `explain` takes.
+
+    Returns:
+        The law, and the module or None.
+
+    Raises:
+        ModelError: if there is no law.
+    """
     if isinstance(controller, PwaLaw):
         return controller, None
     if isinstance(controller, ExtendedActor):
-        return _law_behind(controller.base)[0], controller
+        return law_behind(controller.base)[0], controller
     if isinstance(controller, nn.Module):
         source = getattr(controller, "source", None)
         if isinstance(source, LawReference):
@@ -145,7 +155,7 @@ def _law_behind(controller: Any) -> tuple[PwaLaw, nn.Module | None]:
     for name in ("actor", "policy", "law"):
         inner = getattr(controller, name, None)
         if isinstance(inner, PwaLaw | nn.Module) and inner is not controller:
-            return _law_behind(inner)
+            return law_behind(inner)
     raise ModelError(
         "controller",
         f"no explicit law stands behind {type(controller).__name__}",

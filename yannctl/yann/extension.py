@@ -40,6 +40,10 @@ class ExtendedActor(nn.Module):
     The limits are the input bounds, widened where pi0 itself lies an ulp beyond them, so the start is bitwise pi0.
     `state_dict` names begin with `base.` (the law) or `learned.`.
 
+    Attributes that files and exporters read: `base`, `learned` (`nn.Sequential` or `PerRegionNet`), `features`
+    (`angles`, `others`, `centre`, `half_range`), `u_min`, `u_max`, `authority`, `kind`, `hidden`, `layer_norm`,
+    `saturation`.
+
     Args:
         base: the exact actor.
         plant: bounds and angles: a plant or `Bounds`.
@@ -54,6 +58,7 @@ class ExtendedActor(nn.Module):
 
     u_min: torch.Tensor
     u_max: torch.Tensor
+    reach: torch.Tensor
 
     def __init__(
         self,
@@ -68,19 +73,19 @@ class ExtendedActor(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        if not 0 < authority <= 1:
-            raise ModelError("authority", f"got {authority}, expected a fraction in (0, 1]")
         if saturation not in ("inverting", "one_sided"):
             raise ModelError("saturation", f"got {saturation!r}, expected 'inverting' or 'one_sided'")
         self.base = base
         own = _base_dtype(base)
         dtype = dtype or own
-        self.authority = float(authority)
         self.saturation = saturation
+        self.kind, self.hidden, self.layer_norm = kind, tuple(int(width) for width in hidden), bool(layer_norm)
         self.features = Features(plant.x_min, plant.x_max, plant.angles, dtype)
         nu = int(np.size(plant.u_min))
         self.register_buffer("u_min", _tensor(plant.u_min, own), persistent=False)
         self.register_buffer("u_max", _tensor(plant.u_max, own), persistent=False)
+        self.register_buffer("reach", torch.zeros_like(self.u_max), persistent=False)
+        self.authority = authority
         self.learned: nn.Module
         if kind == "per_region":
             if not isinstance(base, GatherActor):
@@ -90,6 +95,18 @@ class ExtendedActor(nn.Module):
             self.learned = residual_net(self.features.size, hidden, nu, seed, layer_norm, dtype)
         else:
             raise ModelError("kind", f"got {kind!r}, expected 'residual' or 'per_region'")
+
+    @property
+    def authority(self) -> float:
+        """Largest |change| as a fraction of the input range, in (0, 1]; set it again as trust grows."""
+        return self._authority
+
+    @authority.setter
+    def authority(self, value: float) -> None:
+        if not 0 < value <= 1:
+            raise ModelError("authority", f"got {value}, expected a fraction in (0, 1]")
+        self._authority = float(value)
+        self.reach = torch.as_tensor(self._authority, dtype=self.u_min.dtype, device=self.u_min.device) * (self.u_max - self.u_min)
 
     def residual(self, x: torch.Tensor) -> torch.Tensor:
         """Evaluate the proposed change `authority (u_max - u_min) tanh f(x)`, before the limits.
@@ -107,7 +124,7 @@ class ExtendedActor(nn.Module):
             raw = self.learned(seen.reshape(-1, seen.shape[-1]), region).reshape(*x.shape[:-1], len(self.u_min))
         else:
             raw = self.learned(seen)
-        return self.authority * (self.u_max - self.u_min) * torch.tanh(raw).to(self.u_min.dtype)
+        return self.reach * torch.tanh(raw).to(self.reach.dtype)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Evaluate the policy.

@@ -13,7 +13,7 @@ from torch import nn
 from yannctl.pwa import PwaLaw
 
 from .compiled import CompiledLattice
-from .lattice_terms import lattice_terms
+from .lattice_terms import Lattice, lattice_terms
 from .parts import LawReference, check_law, column_sum, flatten_batch, law_scale
 
 MAX_UNROLLED = 2048  # entries of the terms above which unrolling makes a compiler slow
@@ -89,17 +89,18 @@ class LatticeActor(nn.Module):
     Args:
         law: the explicit law, continuous.
         dtype: floating type of the weights and of the result.
+        lattices: the lattice of each output where it is known, None to find it.
 
     Raises:
         ModelError: if the law jumps between neighbours, or no lattice was found that equals it.
     """
 
-    def __init__(self, law: PwaLaw, dtype: torch.dtype = torch.float64) -> None:
+    def __init__(self, law: PwaLaw, dtype: torch.dtype = torch.float64, lattices: list[Lattice] | None = None) -> None:
         super().__init__()
         check_law(law)
         self.source = LawReference(law)
         self.ntheta = int(law.F.shape[2])
-        lattices = lattice_terms(law)
+        lattices = lattice_terms(law) if lattices is None else lattices
         self.law = nn.ModuleList(LatticeLaws(lattice.F, lattice.g, lattice.terms, dtype) for lattice in lattices)
         self.certified = all(lattice.certified for lattice in lattices)
         self.merging = max(lattice.merging for lattice in lattices)
