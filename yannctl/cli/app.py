@@ -13,9 +13,10 @@ from yannctl.errors import YannctlError
 from .benchmarks import bench
 from .demonstration import demo
 from .evaluation import evaluate, tune
-from .laws import export_app, solve, verify
+from .laws import export_app, solve
 from .machine import doctor
 from .training import train
+from .verification import verify
 
 app = typer.Typer(
     name="yannctl",

@@ -1,10 +1,16 @@
-"""Comparison of a law with an independent online QP."""
+"""Files that hold a law, and the comparison of a law with an independent online QP."""
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from yannctl.errors import FileFormatError
 from yannctl.pwa import PwaLaw
+
+if TYPE_CHECKING:
+    from yannctl.export import ControllerFile
 
 
 @dataclass(frozen=True)
@@ -57,3 +63,47 @@ def compare_with_qp(law: PwaLaw, points: int, seed: int, qp_points: int | None =
         n_points=points,
         n_feasible=feasible_points,
     )
+
+
+def compare_at(law: PwaLaw, theta: np.ndarray) -> tuple[float, int]:
+    """Compare a law with daqp's solution at given parameters.
+
+    Args:
+        law: law with its `mpqp`.
+        theta: (n, ntheta) parameters; those that rounding puts outside all regions or outside the QP's are skipped.
+
+    Returns:
+        Largest |law - QP| relative to the range of each output, and the points compared.
+    """
+    u = law(theta)
+    inside = np.isfinite(u).all(axis=1)
+    theta, u = theta[inside], u[inside]
+    online = law.mpqp.solve_qp_batch(theta)
+    solved = online.status == "optimal"
+    if not solved.any():
+        return float("nan"), 0
+    error = np.abs(u[solved] - online.z[solved, : law.mpqp.n_out])
+    return float((error / np.maximum(np.ptp(u, axis=0), 1e-12)).max()), int(solved.sum())
+
+
+def read_law(path: Path) -> "tuple[PwaLaw, ControllerFile | None]":
+    """Read the law of a law file or of a controller file.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The law, and what else the file holds when it is a controller file.
+
+    Raises:
+        FileFormatError: it is neither, or damaged.
+    """
+    from yannctl.export import load_controller
+
+    try:
+        return PwaLaw.load(path), None
+    except FileFormatError as error:
+        if "not a law" not in str(error):
+            raise
+        content = load_controller(path)
+        return content.law, content

@@ -1,4 +1,4 @@
-"""`yannctl solve | verify | export`: from a problem file to a law, its proof, and C code."""
+"""`yannctl solve | export`: from a problem file to a law, and to C code or an ONNX graph."""
 
 import time
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from .console import Output
-from .options import Json, Seed
+from .options import Json
 
 LawFile = Annotated[Path, typer.Argument(help="Law file written by `yannctl solve`.", metavar="LAW")]
 
@@ -40,47 +40,6 @@ def solve(
     output.line(f"written to {out}")
     output.result({**data, "n_laws": law.n_laws, "audit_open_facets": audit.n_open, "file": out})
     if law.status != "complete":
-        raise typer.Exit(1)
-
-
-def verify(
-    file: LawFile,
-    points: Annotated[int, typer.Option("--points", min=100, help="Random points to compare at.")] = 20_000,
-    seed: Seed = 0,
-    json: Json = False,
-) -> None:
-    """Check that the law covers its domain, equals the online QP, and that the networks equal the law."""
-    from yannctl import PwaLaw
-    from yannctl.yann import encode_actor
-    from yannctl.yann import verify as verify_actor
-
-    from .checks import compare_with_qp
-
-    output = Output(json)
-    law = PwaLaw.load(file)
-    audit = law.audit()
-    against_qp = compare_with_qp(law, points, seed)
-    rows = [
-        ["every facet has a neighbour", f"{audit.n_open} open", _verdict(audit.n_open == 0)],
-        ["feasible points inside a region", f"{100 * against_qp.coverage:.4f} %", _verdict(against_qp.coverage == 1.0)],
-        ["law = online QP", f"{against_qp.max_error:.1e}", _verdict(against_qp.max_error <= 1e-8)],
-    ]
-    forms = {}
-    for form in ("gather", "five_layer"):
-        forms[form] = verify_actor(encode_actor(law, form=form), law, n_random=points, seed=seed)
-        rows.append([f"network ({form}) = law", f"{forms[form].max_relative_error:.1e}", _verdict(forms[form].ok)])
-    output.table(f"{file}: {law.n_regions} regions", ["check", "found", "verdict"], rows)
-    ok = all(row[2] == "holds" for row in rows)
-    output.result(
-        {
-            "ok": ok,
-            "audit_open_facets": audit.n_open,
-            "coverage": against_qp.coverage,
-            "law_max_error": against_qp.max_error,
-            "actor_max_error": {form: found.max_relative_error for form, found in forms.items()},
-        }
-    )
-    if not ok:
         raise typer.Exit(1)
 
 
@@ -120,5 +79,37 @@ def export_c(
         raise typer.Exit(1)
 
 
-def _verdict(holds: bool) -> str:
-    return "holds" if holds else "FAILS"
+@export_app.command("onnx")
+def export_onnx(
+    file: Annotated[Path, typer.Argument(help="Law file or controller file.", metavar="FILE")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="ONNX file to write.")] = Path("controller.onnx"),
+    form: Annotated[
+        Literal["gather", "five_layer", "lattice"], typer.Option(help="Network of a file that holds a law alone.")
+    ] = "gather",
+    precision: Annotated[
+        Literal["double", "float"], typer.Option(help="Type of the numbers, for a file that holds a law alone.")
+    ] = "double",
+    json: Json = False,
+) -> None:
+    """Write a law or a tuned policy as an ONNX graph, and compare it with onnxruntime."""
+    import torch
+
+    from yannctl import export
+    from yannctl.export.policy_file import policy_of
+    from yannctl.yann import encode_actor
+
+    from .checks import read_law
+
+    output = Output(json)
+    law, content = read_law(file)
+    if content is not None and content.metadata.get("policy"):
+        policy = policy_of(content, str(file))
+    else:
+        policy = encode_actor(law, form, torch.float64 if precision == "double" else torch.float32)
+    found = export.write_onnx(policy, out, law)
+    verdict = f"largest difference in onnxruntime {found.max_error:.1e} of {found.tolerance:.1e} allowed"
+    output.line(f"{found.n_bytes} B, {found.dtype}; {verdict} at {found.n_points} points")
+    output.line(f"written to {out}" if found.ok else "not written: onnxruntime gives other values")
+    output.result({**found.__dict__, "path": out})
+    if not found.ok:
+        raise typer.Exit(1)

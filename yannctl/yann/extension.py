@@ -106,7 +106,9 @@ class ExtendedActor(nn.Module):
         if not 0 < value <= 1:
             raise ModelError("authority", f"got {value}, expected a fraction in (0, 1]")
         self._authority = float(value)
-        self.reach = torch.as_tensor(self._authority, dtype=self.u_min.dtype, device=self.u_min.device) * (self.u_max - self.u_min)
+        self.reach = torch.as_tensor(self._authority, dtype=self.u_min.dtype, device=self.u_min.device) * (
+            self.u_max - self.u_min
+        )
 
     def residual(self, x: torch.Tensor) -> torch.Tensor:
         """Evaluate the proposed change `authority (u_max - u_min) tanh f(x)`, before the limits.

@@ -1,0 +1,117 @@
+"""`yannctl verify`: network = law = online QP, for the law or the controller in a file."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .console import Output
+from .options import Json, Seed
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from yannctl import PwaLaw
+    from yannctl.yann import Verification
+
+QP_POINTS = 20_000  # random points at which the online QP is solved
+LAW_ERROR = 1e-8  # largest |law - QP| relative to the input's range
+WORK = 2e12  # multiplications that one network may take; a wide one gets fewer random points, and the table says so
+
+
+def verify(
+    file: Annotated[Path, typer.Argument(help="Law file or controller file.", metavar="FILE")],
+    points: Annotated[int, typer.Option("--points", min=100, help="Random points to compare at.")] = 1_000_000,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Check that the law covers its domain, equals the online QP, and that the networks equal the law.
+
+    A law file is checked with every form of network in double and single precision, a controller file with the network
+    whose weights it holds. Errors are compared at every corner and facet centre, at points on facets and at random
+    points, and bounded over whole regions.
+    """
+    import numpy as np
+
+    from yannctl.yann.verification import verification_points
+
+    from .checks import compare_at, compare_with_qp, read_law
+
+    output = Output(json)
+    law, content = read_law(file)
+    audit = law.audit()
+    random = compare_with_qp(law, points, seed, QP_POINTS)
+    corners = compare_at(law, verification_points(law, 0, 0, np.random.default_rng(seed)))
+    rows = [
+        ["every facet has a neighbour", f"{audit.n_open} open", _verdict(audit.n_open == 0)],
+        ["feasible points inside a region", f"{100 * random.coverage:.4f} %", _verdict(random.coverage == 1.0)],
+        ["law = online QP, random points", f"{random.max_error:.1e}", _verdict(random.max_error <= LAW_ERROR)],
+        [f"law = online QP, {corners[1]} corners", f"{corners[0]:.1e}", _verdict(corners[0] <= LAW_ERROR)],
+    ]
+    found: list[dict[str, Any]] = []
+    for name, network in _networks(law, content, str(file)):
+        result = _check(network, law, points, seed)
+        found.append({"network": name, **result.to_json()})
+        rows += _rows(name, result)
+    output.table(f"{file}: {law.n_regions} regions", ["check", "found", "verdict"], rows)
+    ok = all(row[2] != "FAILS" for row in rows)
+    output.result(
+        {
+            "ok": ok,
+            "audit_open_facets": audit.n_open,
+            "coverage": random.coverage,
+            "law_max_error": random.max_error,
+            "law_max_error_at_corners": corners[0],
+            "networks": found,
+        }
+    )
+    if not ok:
+        raise typer.Exit(1)
+
+
+def _networks(law: "PwaLaw", content: Any, name: str) -> "list[tuple[str, nn.Module]]":
+    """The network a controller file holds, or every form a law can be compiled to."""
+    import torch
+
+    from yannctl.errors import ModelError
+    from yannctl.export.policy_file import policy_of
+    from yannctl.yann import ExtendedActor, encode_actor
+
+    if content is not None and content.metadata.get("policy"):
+        policy = policy_of(content, name)
+        base = policy.base if isinstance(policy, ExtendedActor) else policy
+        assert isinstance(base, torch.nn.Module)
+        return [(f"{content.form}, as saved", base)]
+    networks = []
+    for form in ("gather", "five_layer", "lattice"):
+        for label, dtype in (("double", torch.float64), ("float", torch.float32)):
+            try:
+                networks.append((f"{form}, {label}", encode_actor(law, form, dtype)))
+            except ModelError:  # too large for five layers, or no lattice for a law that jumps
+                continue
+    return networks
+
+
+def _check(network: "nn.Module", law: "PwaLaw", points: int, seed: int) -> "Verification":
+    from yannctl.yann import verify as verify_actor
+
+    weights = sum(t.numel() for t in (*network.parameters(), *network.buffers()))
+    n_random = max(min(points, int(WORK / max(weights, 1))), min(points, QP_POINTS))
+    return verify_actor(network, law, n_random=n_random, seed=seed)
+
+
+def _rows(name: str, result: "Verification") -> list[list[str]]:
+    """What samples found, and what is proved."""
+    place = "" if result.ok else f" at {[round(value, 6) for value in result.where]}"
+    where = "" if result.ok or result.region < 0 else f", region {result.region}"
+    sampled = f"{result.max_error:.1e} at {result.n_points} points{place}{where}"
+    holds = result.max_error <= result.tolerance
+    rows = [[f"network ({name}) = law", sampled, _verdict(holds)]]
+    if result.bound is not None:
+        proved = f"<= {result.bound:.1e}" if result.bound < float("inf") else result.bound_message
+        rows.append(["... over whole regions", proved, _verdict(result.ok) if holds else "see above"])
+    return rows
+
+
+def _verdict(holds: bool) -> str:
+    return "holds" if holds else "FAILS"
