@@ -194,15 +194,46 @@ def test_what_is_no_program_is_refused_with_the_way_out():
         solve_mpqp({})
 
 
-@pytest.mark.parametrize(("name", "laws"), [("P1_N5", 7), ("P2_N3", 69), ("H_twins", 49), ("P3_N5", 59)])
-def test_merging_keeps_the_law(name, laws):
+@pytest.mark.parametrize(("name", "laws", "most"), [("P1_N10", 7, 11), ("P2_N3", 69, 253), ("H_twins", 49, 121)])
+def test_merging_keeps_the_law(name, laws, most, tmp_path):
     full = solve_mpqp(problem(name))
     merged = full.merged()
     assert full.n_laws == merged.n_laws == laws
-    assert merged.n_regions < full.n_regions
+    assert merged.n_regions <= most
     theta = np.random.default_rng(3).uniform(full.theta_min, full.theta_max, (3000, full.ntheta))
     np.testing.assert_array_equal(full.locate(theta) >= 0, merged.locate(theta) >= 0)
-    np.testing.assert_allclose(merged(theta), full(theta), atol=1e-8)
+    np.testing.assert_array_equal(merged(theta), full(theta))
+    np.testing.assert_array_equal(merged.value(theta), full.value(theta))
+    np.testing.assert_array_equal(merged.multipliers(theta[:50]), full.multipliers(theta[:50]))
+    assert merged.audit().n_open == 0
+    merged.save(tmp_path / "merged")
+    back = PwaLaw.load(tmp_path / "merged")
+    np.testing.assert_array_equal(back.value(theta), full.value(theta))
+    assert back.merged().n_regions == merged.n_regions
+    assert back.merged().unmerged.n_regions == full.n_regions
+
+
+def tiles(*corners):
+    """A law of the rectangles (x0, y0, x1, y1), all with one gain, on [0, 3]^2."""
+    H = np.vstack([np.array([[1.0, 0], [-1, 0], [0, 1], [0, -1]])] * len(corners)) / 1.5
+    k = np.concatenate([[x1, -x0, y1, -y0] for x0, y0, x1, y1 in corners]) / 1.5
+    n = len(corners)
+    return PwaLaw(
+        row_start=4 * np.arange(n + 1), H=H, k=k, F=np.ones((n, 1, 2)), g=np.zeros((n, 1)), theta_min=np.zeros(2),
+        theta_max=np.full(2, 3.0),
+    )  # fmt: skip
+
+
+def test_merging_joins_what_no_pair_joins():
+    pinwheel = ((0, 0, 2, 1), (2, 0, 3, 2), (1, 2, 3, 3), (0, 1, 1, 3), (1, 1, 2, 2))
+    assert tiles(*pinwheel).merged().n_regions == 1
+    holed = tiles(*pinwheel[:4]).merged()  # the middle is missing
+    assert holed.n_regions == 4
+    assert np.isnan(holed([1.5, 1.5])).all()
+    thin = tiles((0, 0, 1, 1), (1 + 1e-7, 0, 2, 1)).merged()  # so is a strip
+    assert thin.n_regions == 2
+    ell = tiles((0, 0, 1, 1), (1, 0, 2, 1), (0, 1, 1, 2)).merged()
+    assert ell.n_regions == 2
 
 
 def test_audit_finds_a_region_that_was_taken_out(law):

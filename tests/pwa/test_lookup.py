@@ -60,9 +60,12 @@ def test_tree_is_the_rule_in_every_bit(law):
 
 def test_tree_is_small(law):
     tree = law.with_tree().tree
-    assert tree.n_nodes <= 10 * law.n_regions or law.ntheta > 2
-    assert tree.n_leaves == (tree.n_nodes + 1) // 2
+    assert tree.n_nodes <= 10 * law.n_regions
     assert tree.depth <= 6 * np.log2(law.n_regions) + 8
+    records = np.column_stack([tree.planes, tree.child])
+    assert len(np.unique(records, axis=0)) == len(tree.planes)  # nothing is kept twice
+    assert (tree.child[:, 0] != tree.child[:, 1]).all()
+    assert set(np.unique(tree.child)) == set(range(1, tree.n_nodes))
 
 
 @pytest.mark.parametrize("name", ["P2_N3", pytest.param("H_weak", marks=pytest.mark.slow)])
@@ -121,10 +124,10 @@ def test_trees_are_saved(tmp_path, monkeypatch):
     fast = law.with_tree()
     fast.save(tmp_path / "tree")
     back = PwaLaw.load(tmp_path / "tree")
-    np.testing.assert_array_equal(back.tree.nodes, fast.tree.nodes)
+    np.testing.assert_array_equal(back.tree.planes, fast.tree.planes)
     theta = awkward_points(law)
     np.testing.assert_array_equal(back(theta), law(theta))
-    fast.tree.child[0] = 10_000
+    fast.tree.child[0, 0] = 10_000
     fast.save(tmp_path / "broken")
     with pytest.raises(FileFormatError, match="tree"):
         PwaLaw.load(tmp_path / "broken")

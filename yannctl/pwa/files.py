@@ -21,7 +21,7 @@ from .settings import Settings
 FORMAT = "yannctl-pwa-law"
 VERSION = 1
 _ARRAYS = ("row_start", "H", "k", "F", "g", "theta_min", "theta_max", "P", "p", "c")
-_TREE = ("nodes", "child", "first", "members", "region", "same", "box", "limits", "depth")
+_TREE = ("planes", "child", "first", "members", "answer", "box", "limits", "depth")
 
 
 def save(law: PwaLaw, path: str | os.PathLike) -> None:
@@ -36,21 +36,29 @@ def save(law: PwaLaw, path: str | os.PathLike) -> None:
     """
     from safetensors.numpy import save as to_bytes
 
-    arrays = {name: getattr(law, name) for name in _ARRAYS}
-    sizes = [len(rows) for rows in law.active]
-    arrays["active_start"] = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]).astype(np.int64)
-    arrays["active_rows"] = np.array([row for rows in law.active for row in rows], dtype=np.int64)
-    tree = law.tree
-    if tree is not None:
-        arrays |= {f"tree.{name}": np.asarray(getattr(tree, name)) for name in _TREE}
-    header: dict[str, Any] = {
-        "theta_names": list(law.theta_names or ()), "out_names": list(law.out_names or ()), "status": law.status,
-        "message": law.message, "settings": asdict(law.settings), "mpqp": _pack_mpqp(law.mpqp, arrays),
-    }  # fmt: skip
+    arrays, header = _pack(law)
+    if law.tree is not None:
+        arrays |= {f"tree.{name}": np.asarray(getattr(law.tree, name)) for name in _TREE}
+    header["mpqp"] = _pack_mpqp(law.mpqp, arrays)
+    if law.unmerged is not None:
+        more, header["unmerged"] = _pack(law.unmerged)
+        arrays |= {f"unmerged.{name}": value for name, value in more.items()}
     arrays = {name: np.ascontiguousarray(value) for name, value in arrays.items()}
     text = json.dumps(header)
     metadata = {"format": FORMAT, "version": str(VERSION), "header": text, "sha256": _digest(arrays, text)}
     write_whole(Path(path), to_bytes(arrays, metadata))
+
+
+def _pack(law: PwaLaw) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Return the arrays and the other fields of a law, without its tree, its program and the law it was merged from."""
+    arrays = {name: getattr(law, name) for name in _ARRAYS}
+    sizes = [len(rows) for rows in law.active]
+    arrays["active_start"] = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]).astype(np.int64)
+    arrays["active_rows"] = np.array([row for rows in law.active for row in rows], dtype=np.int64)
+    return arrays, {
+        "theta_names": list(law.theta_names or ()), "out_names": list(law.out_names or ()), "status": law.status,
+        "message": law.message, "settings": asdict(law.settings),
+    }  # fmt: skip
 
 
 def load(path: str | os.PathLike) -> PwaLaw:
@@ -67,21 +75,31 @@ def load(path: str | os.PathLike) -> PwaLaw:
         header = json.loads(metadata["header"])
         if _digest(arrays, metadata["header"]) != metadata["sha256"]:
             raise FileFormatError(f"{path}: the digest does not match, the file is damaged; copy or solve it again")
-        start, rows = arrays["active_start"], arrays["active_rows"]
-        active = tuple(tuple(map(int, rows[s:e])) for s, e in pairwise(start))
-        law = PwaLaw(
-            **{name: arrays[name] for name in _ARRAYS},
-            active=active, theta_names=tuple(header["theta_names"]), out_names=tuple(header["out_names"]),
-            status=header["status"], message=header["message"], settings=Settings(**header["settings"]),
-            mpqp=_unpack_mpqp(header["mpqp"], arrays),
-        )  # fmt: skip
-        if "tree.nodes" in arrays:
+        mpqp = _unpack_mpqp(header["mpqp"], arrays)
+        unmerged = None
+        if "unmerged" in header:
+            mark = "unmerged."
+            own = {name.removeprefix(mark): value for name, value in arrays.items() if name.startswith(mark)}
+            unmerged = _unpack(own, header["unmerged"], mpqp, None)
+        law = _unpack(arrays, header, mpqp, unmerged)
+        if "tree.planes" in arrays:
             attach_tree(law, _unpack_tree(arrays, law))
         return law
     except FileFormatError:
         raise
     except (KeyError, TypeError, ValueError, IndexError, YannctlError) as error:
         raise FileFormatError(f"{path}: not a valid law ({error}); solve and save it again") from error
+
+
+def _unpack(arrays: dict[str, np.ndarray], header: dict[str, Any], mpqp: Any, unmerged: PwaLaw | None) -> PwaLaw:
+    """Return the law that `_pack` took apart."""
+    start, rows = arrays["active_start"], arrays["active_rows"]
+    return PwaLaw(
+        **{name: arrays[name] for name in _ARRAYS},
+        active=tuple(tuple(map(int, rows[s:e])) for s, e in pairwise(start)),
+        theta_names=tuple(header["theta_names"]), out_names=tuple(header["out_names"]), status=header["status"],
+        message=header["message"], settings=Settings(**header["settings"]), mpqp=mpqp, unmerged=unmerged,
+    )  # fmt: skip
 
 
 def _unpack_tree(arrays: dict[str, np.ndarray], law: PwaLaw) -> SearchTree:

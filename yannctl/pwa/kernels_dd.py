@@ -99,8 +99,19 @@ def split_edge(a, b, end, bit, n, words, vx, bits, slack):
 
 @inner
 @typing.no_type_check
-def cut(row, bit, H, k, n, tolerance, nv, limit, vx, bits, slack, sides):  # noqa: C901  (the hot loop: calls would cost more than they clear up)
-    """Cut the polytope by column `row` of H, k in place; the new facet's vertices get bit `bit`, one more each time.
+def cut_next(row, bit, H, k, n, tolerance, nv, limit, vx, bits, slack, sides):
+    """Cut as `cut` does, where `bit` rises by one with each row that cut: words beyond its own are not used yet."""
+    words = (bit >> 6) + 1
+    if (bit & 63) == 0:
+        for v in range(nv):
+            bits[v, words - 1] = np.uint64(0)
+    return cut(row, bit, words, H, k, n, tolerance, nv, limit, vx, bits, slack, sides)
+
+
+@inner
+@typing.no_type_check
+def cut(row, bit, words, H, k, n, tolerance, nv, limit, vx, bits, slack, sides):
+    """Cut the polytope by column `row` of H, k in place; the new facet's vertices get bit `bit`, free until then.
 
     Returns the new number of vertices: -nv when the row does not cut, 0 when nothing of full dimension is left, and
     -limit - 1 when there is no room.
@@ -110,10 +121,6 @@ def cut(row, bit, H, k, n, tolerance, nv, limit, vx, bits, slack, sides):  # noq
         return 0
     if outside == 0:
         return -nv
-    words = (bit >> 6) + 1
-    if (bit & 63) == 0:
-        for v in range(nv):
-            bits[v, words - 1] = np.uint64(0)
     end = nv
     for i in range(outside):
         a = sides[0, i]
@@ -161,7 +168,7 @@ def compact(nv, end, n, words, tolerance, vx, bits, slack, bit):
             slack[v] = slack[last] if last < nv else np.inf
         else:
             if slack[v] <= tolerance:
-                bits[v, words - 1] |= mask
+                bits[v, bit >> 6] |= mask
             v += 1
     return last
 
@@ -201,7 +208,7 @@ def cut_all(H, k, order, count, distance, point, n, tolerance, limit, vx, bits, 
             continue
         if distance[row] > reach:
             break
-        new = cut(row, nu, H, k, n, tolerance, nv, limit, vx, bits, slack, sides)
+        new = cut_next(row, nu, H, k, n, tolerance, nv, limit, vx, bits, slack, sides)
         if new == 0 or new < -limit:
             return new, 0
         if new > 0:
@@ -219,7 +226,7 @@ def cut_box(H, k, q, n, tolerance, limit, vx, bits, slack, sides):
     nv = box_vertices(n, vx, bits)
     bit = 2 * n
     for row in range(q):
-        new = cut(row, bit, H, k, n, tolerance, nv, limit, vx, bits, slack, sides)
+        new = cut_next(row, bit, H, k, n, tolerance, nv, limit, vx, bits, slack, sides)
         if new == 0:
             return 0
         if new < -limit:

@@ -1,10 +1,10 @@
-"""Looking points up in a search tree: four descents at a time, no branch on the side taken, exact at the planes.
+"""Looking points up in a search tree: eight descents at a time, no branch on the side taken, exact at the planes.
 
-`nodes` (n_nodes, ntheta + 1) are planes [h, k]; `child` (2 n_nodes,): child[2i] is the side h'theta <= k of node i. The
-last n_leaves nodes are the leaves, which lead to themselves. A leaf's regions are `members[first[i]:first[i+1]]`, in
-rising order. `answer` (n_leaves,) is what holds in the whole cell: a region (or one with the same law, where the law is
-asked for), NOWHERE, or CHECK. `laws` (n_regions + 1, n_out, ntheta + 1) are [F, g], the last one NaN.
-`dims` is a tuple of ntheta zeros, so that the loops over parameters unroll.
+`nodes` (n_nodes, ntheta + 1 and more) are planes [h, k]; `child` (n_nodes, 2), a view of the same records: child[i, 0]
+is the side h'theta <= k of node i. The last n_leaves nodes are the leaves, which lead to themselves. A leaf's regions
+are `members[first[i]:first[i+1]]`, in rising order. `answer` (n_leaves,) is what holds in the whole cell: a region (or
+one with the same law, where the law is asked for), NOWHERE, or CHECK. `laws` (n_leaves, n_out, ntheta + 1) are [F, g]
+of the answers, NaN where there is none; `dims` is a tuple of ntheta zeros, so that the loops over parameters unroll.
 
 A point within `margin` of a plane on its way may belong to regions of either side: `search` follows both and applies
 the evaluation rule to all regions met. Everywhere else the leaf's regions are the only ones that can hold the point.
@@ -15,12 +15,11 @@ import typing
 
 import numpy as np
 
-from .compilation import inner, kernel
+from .compilation import inner, kernel, once
+from .kernels_tree import CHECK, NOWHERE
 
 STACK = 256  # a descent that follows both sides holds at most one open node a level
-NOWHERE = -1  # no region holds the point
 BEYOND = -2  # the point lies outside the box that the tree divides
-CHECK = -3  # the descent does not tell, `resolve` does
 
 
 @inner
@@ -81,15 +80,15 @@ def search(theta, b, margin, tree, tables, dims, stack):
         for j in range(len(dims)):
             total += nodes[at, j] * theta[b, j]
         if total <= margin:
-            stack[top] = child[2 * at]
+            stack[top] = child[at, nodes.itemsize // 4 * (len(dims) + 1)]
             top += 1
         if total >= -margin:
-            stack[top] = child[2 * at + 1]
+            stack[top] = child[at, nodes.itemsize // 4 * (len(dims) + 1) + 1]
             top += 1
     return best, index
 
 
-@inner
+@once
 @typing.no_type_check
 def inside(theta, b, first, box, dims):
     """Tell whether theta[b] lies in a box, its corners in two rows of `box`; a NaN does not."""
@@ -99,15 +98,15 @@ def inside(theta, b, first, box, dims):
     return good
 
 
-@inner
+@once
 @typing.no_type_check
 def step(theta, b, at, near, nodes, child, dims):
     """Return the child of node `at` on the side of theta[b], and the least distance from a plane so far."""
     total = -nodes[at, np.uint64(len(dims))]
     for j in range(len(dims)):
         total += nodes[at, np.uint64(j)] * theta[b, np.uint64(j)]
-    side = np.uint64(total > 0)
-    return np.uint64(child[np.uint64(2) * at + side]), min(near, abs(total))
+    side = np.uint64(nodes.itemsize // 4 * (len(dims) + 1)) + np.uint64(total > 0)
+    return np.uint64(child[at, side]), min(near, abs(total))
 
 
 @inner
@@ -121,21 +120,36 @@ def walk(theta, b, nodes, child, first, dims):
     return at - first_leaf, near
 
 
-@inner
+@once
 @typing.no_type_check
-def descend(theta, b, b1, b2, b3, nodes, child, first_leaf, far, dims):
-    """Return the leaf nodes of four points and the least distances from planes on the way."""
-    a0 = a1 = a2 = a3 = np.uint64(0)
-    d0 = d1 = d2 = d3 = far
-    while (a0 < first_leaf) | (a1 < first_leaf) | (a2 < first_leaf) | (a3 < first_leaf):
-        a0, d0 = step(theta, b, a0, d0, nodes, child, dims)
+def descend(theta, start, nodes, child, first_leaf, dims):
+    """Return eight points from `start` on (the last one again when they end), their leaves and least distances."""
+    last = np.uint64(theta.shape[0] - 1)
+    b0 = np.uint64(start)
+    b1, b2, b3 = min(b0 + np.uint64(1), last), min(b0 + np.uint64(2), last), min(b0 + np.uint64(3), last)
+    b4, b5, b6 = min(b0 + np.uint64(4), last), min(b0 + np.uint64(5), last), min(b0 + np.uint64(6), last)
+    b7 = min(b0 + np.uint64(7), last)
+    a0 = a1 = a2 = a3 = a4 = a5 = a6 = a7 = np.uint64(0)
+    d0 = d1 = d2 = d3 = d4 = d5 = d6 = d7 = infinity(nodes)
+    while (
+        (a0 < first_leaf) | (a1 < first_leaf) | (a2 < first_leaf) | (a3 < first_leaf)
+        | (a4 < first_leaf) | (a5 < first_leaf) | (a6 < first_leaf) | (a7 < first_leaf)
+    ):  # fmt: skip
+        a0, d0 = step(theta, b0, a0, d0, nodes, child, dims)
         a1, d1 = step(theta, b1, a1, d1, nodes, child, dims)
         a2, d2 = step(theta, b2, a2, d2, nodes, child, dims)
         a3, d3 = step(theta, b3, a3, d3, nodes, child, dims)
-    return a0 - first_leaf, a1 - first_leaf, a2 - first_leaf, a3 - first_leaf, d0, d1, d2, d3
+        a4, d4 = step(theta, b4, a4, d4, nodes, child, dims)
+        a5, d5 = step(theta, b5, a5, d5, nodes, child, dims)
+        a6, d6 = step(theta, b6, a6, d6, nodes, child, dims)
+        a7, d7 = step(theta, b7, a7, d7, nodes, child, dims)
+    return (
+        (b0, a0 - first_leaf, d0), (b1, a1 - first_leaf, d1), (b2, a2 - first_leaf, d2), (b3, a3 - first_leaf, d3),
+        (b4, a4 - first_leaf, d4), (b5, a5 - first_leaf, d5), (b6, a6 - first_leaf, d6), (b7, a7 - first_leaf, d7),
+    )  # fmt: skip
 
 
-@inner
+@once
 @typing.no_type_check
 def told(theta, b, leaf, near, margin, answer, box, dims):
     """Return the answer of a leaf, CHECK for a point close to a plane on its way or outside the parameter box."""
@@ -143,11 +157,10 @@ def told(theta, b, leaf, near, margin, answer, box, dims):
     return np.int64(answer[leaf]) if clear else np.int64(CHECK)
 
 
-@inner
+@once
 @typing.no_type_check
 def apply(theta, b, i, laws, dims, out):
-    """Write the law of region i at theta[b], in the order of the evaluation rule; NaN for a negative i."""
-    i = np.uint64(i if i >= 0 else laws.shape[0] - 1)
+    """Write law i at theta[b], in the order of the evaluation rule."""
     for output in range(out.shape[1]):
         r = np.uint64(output)
         total = laws[i, r, np.uint64(0)] * theta[b, np.uint64(0)]
@@ -161,21 +174,16 @@ def apply(theta, b, i, laws, dims, out):
 def locate_many(theta, margin, tree, answer, box, dims, index, slow):
     """Write the region of each row of theta or NOWHERE.
 
-    Returns how many rows are left to check; they are listed in `slow` (rows + 4,), the last one perhaps repeatedly.
+    Returns how many rows are left to check; they are listed in `slow` (rows + 8,), the last one perhaps repeatedly.
     """
     nodes, child, first, _ = tree
     first_leaf = np.uint64(nodes.shape[0] - first.shape[0] + 1)
-    far = infinity(nodes)
-    last = np.uint64(theta.shape[0] - 1)
     left = 0
-    for start in range(0, theta.shape[0], 4):
-        b = np.uint64(start)
-        b1, b2, b3 = min(b + np.uint64(1), last), min(b + np.uint64(2), last), min(b + np.uint64(3), last)
-        a0, a1, a2, a3, d0, d1, d2, d3 = descend(theta, b, b1, b2, b3, nodes, child, first_leaf, far, dims)
-        for c, a, d in ((b, a0, d0), (b1, a1, d1), (b2, a2, d2), (b3, a3, d3)):
-            index[c] = told(theta, c, a, d, margin, answer, box, dims)
-            slow[left] = c
-            left += index[c] == CHECK
+    for start in range(0, theta.shape[0], 8):
+        for b, leaf, near in descend(theta, start, nodes, child, first_leaf, dims):
+            index[b] = told(theta, b, leaf, near, margin, answer, box, dims)
+            slow[left] = b
+            left += index[b] == CHECK
     return left
 
 
@@ -185,18 +193,12 @@ def law_many(theta, margin, tree, answer, box, dims, laws, out, slow):
     """Write the law at each row of theta; what is returned and `slow` are as in `locate_many`."""
     nodes, child, first, _ = tree
     first_leaf = np.uint64(nodes.shape[0] - first.shape[0] + 1)
-    far = infinity(nodes)
-    last = np.uint64(theta.shape[0] - 1)
     left = 0
-    for start in range(0, theta.shape[0], 4):
-        b = np.uint64(start)
-        b1, b2, b3 = min(b + np.uint64(1), last), min(b + np.uint64(2), last), min(b + np.uint64(3), last)
-        a0, a1, a2, a3, d0, d1, d2, d3 = descend(theta, b, b1, b2, b3, nodes, child, first_leaf, far, dims)
-        for c, a, d in ((b, a0, d0), (b1, a1, d1), (b2, a2, d2), (b3, a3, d3)):
-            i = told(theta, c, a, d, margin, answer, box, dims)
-            apply(theta, c, i, laws, dims, out)
-            slow[left] = c
-            left += i == CHECK
+    for start in range(0, theta.shape[0], 8):
+        for b, leaf, near in descend(theta, start, nodes, child, first_leaf, dims):
+            apply(theta, b, leaf, laws, dims, out)
+            slow[left] = b
+            left += told(theta, b, leaf, near, margin, answer, box, dims) == CHECK
     return left
 
 
@@ -207,9 +209,8 @@ def law_one(theta, margin, tree, answer, box, dims, laws, out):
     nodes, child, first, _ = tree
     b = np.uint64(0)
     leaf, near = walk(theta, b, nodes, child, first, dims)
-    i = told(theta, b, leaf, near, margin, answer, box, dims)
-    apply(theta, b, i, laws, dims, out)
-    return i == CHECK
+    apply(theta, b, leaf, laws, dims, out)
+    return told(theta, b, leaf, near, margin, answer, box, dims) == CHECK
 
 
 @kernel
@@ -235,6 +236,6 @@ def resolve(theta, left, margin, tolerance, tree, tables, box, dims, stack, inde
 @kernel
 @typing.no_type_check
 def apply_many(theta, index, rows, dims, laws, out):
-    """Write the law of region index[i] at point rows[i], NaN for a negative region."""
+    """Write law index[i] at point rows[i]."""
     for position in range(rows.shape[0]):
         apply(theta, rows[position], index[position], laws, dims, out)

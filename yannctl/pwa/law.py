@@ -43,6 +43,7 @@ class PwaLaw:
         message: what happened and what to do about it.
         mpqp: the program the law solves, None for a law made by hand.
         settings: the tolerances it was solved with.
+        unmerged: the law this one was merged from, None for any other; it answers `value` and `multipliers`.
     """
 
     row_start: Int[np.ndarray, " n_regions_1"]
@@ -62,6 +63,7 @@ class PwaLaw:
     message: str = ""
     mpqp: Any = field(default=None, repr=False)
     settings: Settings = field(default=Settings(), repr=False)
+    unmerged: Any = field(default=None, repr=False)
     _lookup: ClassVar[Any] = None  # the search tree, once there is one; never an argument
     _untreeable: ClassVar[bool] = False
     origin: ClassVar[Any] = None  # an `Origin` when the law comes from the solver; never an argument
@@ -174,6 +176,8 @@ class PwaLaw:
         """
         from .kernels import value_many
 
+        if self.unmerged is not None:
+            return self.unmerged.value(theta)
         points, batch = points_of(self, theta)
         out = np.empty(len(points))
         value_many(points, locate(self, points, self.settings.locate_tolerance), self.P, self.p, self.c, out)
@@ -193,6 +197,8 @@ class PwaLaw:
         """
         from .kkt import multipliers
 
+        if self.unmerged is not None:
+            return self.unmerged.multipliers(theta)
         points, batch = points_of(self, theta)
         lam = multipliers(self, points, locate(self, points, self.settings.locate_tolerance))
         return lam.reshape(*batch, lam.shape[1])
@@ -230,7 +236,11 @@ class PwaLaw:
         return vertices(self, i)
 
     def merged(self) -> "PwaLaw":
-        """Return the same law on fewer regions: neighbours with equal laws whose union is convex become one."""
+        """Return the same law on fewer regions: those with equal laws whose union is convex become one, two or more.
+
+        `value` and `multipliers` differ between merged regions; the law carries the one it was made of
+        (`unmerged`), which answers them.
+        """
         from .merging import merge
 
         return merge(self)

@@ -1,9 +1,4 @@
-"""Equal laws: numbering them, and joining neighbours whose union is convex.
-
-Two neighbours are replaced by the rows of each that hold on the other. Their union is convex exactly when that envelope
-equals it; it does when the only row of each that the other violates is the facet they share (Bemporad, Fukuda and
-Torrisi, Computational Geometry 18(3), 2001).
-"""
+"""Equal laws: numbering them, and the law on fewer regions."""
 
 from dataclasses import replace
 from typing import Any
@@ -11,10 +6,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
+from .joining import Piece, group_rows, join
 from .regions import polytope_vertices, scaled_rows, scaling
 
 _EQUAL = 1e-10  # laws closer than this, relative to their size, differ by rounding
-_SAME = 1e-8  # two rows or points of scaled theta closer than this are the same
+_SAME = 1e-9  # how far regions that are joined may stay away from their common facet, in scaled theta
 
 
 def number_laws(law: Any) -> Int[np.ndarray, " n_regions"]:
@@ -107,87 +103,39 @@ def _centres(law: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def merge(law: Any) -> Any:
-    """Return the same law on fewer regions, merging pairs with equal laws and a convex union until none is left.
+    """Return the same law on fewer regions; the law it was made of goes along and answers for the value function.
 
     Args:
-        law: a `PwaLaw`. Value functions and active sets may differ between merged regions and are therefore dropped.
+        law: a `PwaLaw`.
     """
-    H, k = scaled_rows(law)
-    pieces = [
-        _Piece(H[s:e], k[s:e], i) for i, (s, e) in enumerate(zip(law.row_start[:-1], law.row_start[1:], strict=True))
-    ]
-    result: list[_Piece] = []
-    for number in range(law.n_laws):
-        result += _merge_group([pieces[i] for i in np.flatnonzero(law.law_index == number)])
-    result.sort(key=lambda piece: piece.source)
-    return _rebuilt(law, result)
-
-
-class _Piece:
-    """A polytope of scaled theta with the region whose law it carries."""
-
-    def __init__(self, H: np.ndarray, k: np.ndarray, source: int) -> None:
-        self.H, self.k, self.source = H, k, source
-        self.vertices = polytope_vertices(H, k)
-
-
-def _merge_group(group: list[_Piece]) -> list[_Piece]:
-    """Merge pieces of one law greedily: a merged piece is offered to all others again."""
-    done: list[_Piece] = []
-    while group:
-        piece = group.pop()
-        for position, other in enumerate(done):
-            union = _union(piece, other)
-            if union is not None:
-                del done[position]
-                group.append(union)
-                break
-        else:
-            done.append(piece)
-    return done
-
-
-def _union(a: _Piece, b: _Piece) -> _Piece | None:
-    """Return the union of two pieces if it is convex, else None.
-
-    The envelope keeps each piece's rows that hold on the other. The union is convex when the envelope equals it: the
-    only rows dropped are one facet seen from both sides.
-    """
-    if not len(a.vertices) or not len(b.vertices):
-        return None
-    out_a = (a.H @ b.vertices.T - a.k[:, None]).max(axis=1) > _SAME
-    out_b = (b.H @ a.vertices.T - b.k[:, None]).max(axis=1) > _SAME
-    if out_a.sum() != 1 or out_b.sum() != 1:
-        return None
-    i, j = int(np.argmax(out_a)), int(np.argmax(out_b))
-    if np.abs(a.H[i] + b.H[j]).max() > _SAME or abs(a.k[i] + b.k[j]) > _SAME:
-        return None
-    H, k = _distinct(np.vstack([a.H[~out_a], b.H[~out_b]]), np.concatenate([a.k[~out_a], b.k[~out_b]]))
-    union = _Piece(H, k, min(a.source, b.source))
-    on_facet = np.abs(union.vertices @ union.H.T - union.k) <= 10 * _SAME
-    keep = on_facet.sum(axis=0) >= H.shape[1]
-    return _Piece(H[keep], k[keep], union.source)
-
-
-def _distinct(H: np.ndarray, k: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows without repetitions; of two rows with one normal the tighter stays."""
-    keep: list[int] = []
-    for i in np.argsort(k, kind="stable"):
-        if not any(np.abs(H[i] - H[j]).max() <= _SAME for j in keep):
-            keep.append(int(i))
-    return H[np.sort(keep)], k[np.sort(keep)]
-
-
-def _rebuilt(law: Any, pieces: list[_Piece]) -> Any:
-    """Return the law on the given pieces."""
-    centre, half = scaling(law)
-    source = np.array([piece.source for piece in pieces], dtype=np.int64)
-    n, ntheta = len(pieces), law.ntheta
-    H = np.concatenate([piece.H for piece in pieces] or [np.zeros((0, ntheta))]) / half
-    k = np.concatenate([piece.k for piece in pieces] or [np.zeros(0)]) + H @ centre
-    starts = np.concatenate([[0], np.cumsum([len(piece.k) for piece in pieces])]).astype(np.int64)
-    nan = np.full(n, np.nan)
+    if not law.n_regions:
+        return law
+    rows, starts, number = group_rows(*scaled_rows(law)), law.row_start, law.law_index
+    pieces: list[Piece] = []
+    for group in np.split(np.argsort(number, kind="stable"), np.cumsum(np.bincount(number))[:-1]):
+        own = [np.arange(starts[i], starts[i + 1]) for i in group]
+        if len(group) == 1:
+            pieces.append(Piece(own[0], np.zeros((0, law.ntheta)), (int(group[0]),)))
+            continue
+        corners = [polytope_vertices(rows.H[some], rows.k[some]) for some in own]
+        parts = [Piece(a, b, (int(i),)) for a, b, i in zip(own, corners, group, strict=True)]
+        pieces += join(rows, parts, _SAME)
+    pieces.sort(key=lambda piece: piece.regions)
+    source = np.array([piece.regions[0] for piece in pieces], dtype=np.int64)
+    some = np.concatenate([piece.rows for piece in pieces])
+    nan = np.full((len(pieces), law.ntheta), np.nan)
     return replace(
-        law, row_start=starts, H=H, k=k, F=law.F[source], g=law.g[source], P=np.zeros((n, ntheta, ntheta)),
-        p=np.zeros((n, ntheta)), c=nan, active=(), message=f"{law.message} Merged from {law.n_regions} regions.",
+        law, row_start=np.concatenate([[0], np.cumsum([len(piece.rows) for piece in pieces])]).astype(np.int64),
+        H=law.H[some], k=law.k[some], F=law.F[source], g=law.g[source], P=None, p=nan, c=nan[:, 0], active=(),
+        unmerged=law.unmerged or law, message=f"{law.message} Merged from {law.n_regions} regions.",
     )  # fmt: skip
+
+
+def bitwise_laws(law: Any) -> Int[np.ndarray, " n_regions"]:
+    """Return the number of each region's law; laws equal in every bit share one.
+
+    Args:
+        law: a `PwaLaw`.
+    """
+    flat = np.concatenate([law.F.reshape(law.n_regions, -1), law.g], axis=1)
+    return np.unique(flat, axis=0, return_inverse=True)[1].ravel().astype(np.int64)

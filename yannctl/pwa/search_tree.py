@@ -9,32 +9,34 @@ from jaxtyping import Float, Integer
 from yannctl.errors import ModelError
 
 from .kernels import locate_many as scan_many
-from .kernels_lookup import BEYOND, NOWHERE, STACK, apply_many, law_many, law_one, locate_many, resolve
+from .kernels_lookup import BEYOND, STACK, apply_many, law_many, law_one, locate_many, resolve
+from .kernels_tree import CHECK, NOWHERE
 
 
 @dataclass(frozen=True, eq=False)
 class SearchTree:
-    """A search tree over the regions of a law, in the precision of its arrays.
+    """A search tree over the regions of a law, in the precision of its planes; equal parts of it are kept once.
+
+    Links to nodes count the inner nodes first, then the leaves.
 
     Args:
-        nodes: (n_nodes, ntheta + 1) planes [h, k] in the units of theta; the last n_leaves of them are the leaves.
-        child: (2 n_nodes,) the node on the side h'theta <= k, then the other; a leaf leads to itself.
+        planes: (n_inner, ntheta + 1) planes [h, k] of the inner nodes in the units of theta, parents first.
+        child: (n_inner, 2) the node on the side h'theta <= k, then the other.
         first: (n_leaves + 1,) where each leaf's regions begin in `members`.
         members: (n_members,) regions of the leaves, rising within a leaf.
-        region: (n_leaves,) the region that holds the whole cell, -1 where none holds any of it, -3 where neither is so.
-        same: (n_leaves,) as `region`, or any region with the same law where several share the cell.
+        answer: (n_leaves,) a region whose law holds in all cells of the leaf, -1 where no region holds any point of
+            them, -3 where neither is so.
         box: (4, ntheta) corners of the parameter box and of the box that the tree divides.
         limits: (3,) distance from a plane below which both sides are searched; violation up to which a point lies in a
             region; 1 when no region reaches beyond the box that the tree divides, else 0.
         depth: the largest number of planes on the way to a leaf.
     """
 
-    nodes: Float[np.ndarray, "n_nodes ntheta_1"]
-    child: Integer[np.ndarray, " n_children"]
+    planes: Float[np.ndarray, "n_inner ntheta_1"]
+    child: Integer[np.ndarray, "n_inner 2"]
     first: Integer[np.ndarray, " n_leaves_1"]
     members: Integer[np.ndarray, " n_members"]
-    region: Integer[np.ndarray, " n_leaves"]
-    same: Integer[np.ndarray, " n_leaves"]
+    answer: Integer[np.ndarray, " n_leaves"]
     box: Float[np.ndarray, "4 ntheta"]
     limits: Float[np.ndarray, " 3"]
     depth: int
@@ -42,12 +44,12 @@ class SearchTree:
     @property
     def n_nodes(self) -> int:
         """Number of nodes, leaves included."""
-        return len(self.nodes)
+        return len(self.planes) + len(self.answer)
 
     @property
     def n_leaves(self) -> int:
         """Number of leaves."""
-        return len(self.region)
+        return len(self.answer)
 
     def check(self, n_regions: int, ntheta: int) -> None:
         """Raise ModelError unless every index stays inside its array and every descent ends.
@@ -56,21 +58,18 @@ class SearchTree:
             n_regions: number of regions of the law.
             ntheta: number of its parameters.
         """
-        n, inner = len(self.nodes), len(self.nodes) - len(self.region)
-        link = self.child[: 2 * inner].astype(np.int64)
-        own = np.repeat(np.arange(inner), 2)
+        n, inner = self.n_nodes, len(self.planes)
         sizes = (
-            self.nodes.shape == (n, ntheta + 1) and self.box.shape == (4, ntheta) and len(self.child) == 2 * n
-            and self.limits.shape == (3,) and len(self.first) == len(self.region) + 1
-            and self.same.shape == self.region.shape
-            and 0 <= inner < n and self.first[0] == 0 and self.first[-1] == len(self.members)
+            self.planes.shape == (inner, ntheta + 1) and self.box.shape == (4, ntheta) and self.limits.shape == (3,)
+            and self.child.shape == (inner, 2) and len(self.first) == len(self.answer) + 1 and inner < n
+            and self.first[0] == 0 and self.first[-1] == len(self.members)
         )  # fmt: skip
+        link, own = self.child.astype(np.int64), np.arange(inner)[:, None]
         good = (
             sizes
             and bool((np.diff(self.first) >= 0).all())
             and bool(((link > own) & (link < n)).all())
-            and bool((self.child[2 * inner :] == np.repeat(np.arange(inner, n), 2)).all())
-            and all(bool((a < n_regions).all()) for a in (self.members, self.region, self.same))
+            and all(bool((a < n_regions).all()) for a in (self.members, self.answer))
             and bool((self.members >= 0).all())
             and self.depth < STACK
         )
@@ -87,19 +86,19 @@ class Lookup:
     """
 
     def __init__(self, law: Any, tree: SearchTree) -> None:
-        dtype = tree.nodes.dtype
+        dtype = tree.planes.dtype
         self.tree = tree
         self.dtype = dtype
         self.n_out = law.n_out
         self.point = ((law.ntheta,), dtype)  # shape and type of one point that needs no conversion
         tables = np.ascontiguousarray(law.H, dtype), np.ascontiguousarray(law.k, dtype), law.row_start
-        laws = np.concatenate([law.F, law.g[..., None]], axis=2)
-        laws = np.ascontiguousarray(np.concatenate([laws, np.full((1, *laws.shape[1:]), np.nan)]), dtype)
+        self._laws = _tables(law, np.arange(law.n_regions), dtype)
         margin, tolerance = float(tree.limits[0]), float(tree.limits[1])
-        arrays = (tree.nodes, tree.child, tree.first, tree.members)
+        arrays = (*_records(tree, law.ntheta), tree.first, tree.members)
         dims = (0,) * law.ntheta
-        self._locate = (margin, arrays, tree.region, tree.box, dims)
-        self._law = (margin, arrays, tree.same, tree.box, dims, laws)
+        region = np.where(np.diff(tree.first) <= 1, tree.answer, CHECK)
+        self._locate = (margin, arrays, region, tree.box, dims)
+        self._law = (margin, arrays, tree.answer.astype(np.int64), tree.box, dims, _tables(law, tree.answer, dtype))
         self._resolve = (margin, tolerance, arrays, tables, tree.box, dims)
         self._scan = (*tables, tolerance)
 
@@ -120,10 +119,10 @@ class Lookup:
         Args:
             points: (n, ntheta) contiguous array of the tree's precision.
         """
-        out, slow = np.empty((len(points), self.n_out), self.dtype), np.empty(len(points) + 4, np.int64)
+        out, slow = np.empty((len(points), self.n_out), self.dtype), np.empty(len(points) + 8, np.int64)
         left = law_many(points, *self._law, out, slow)
         if left:
-            apply_many(points, self._rest(points, left, slow), slow[:left], self._law[-2], self._law[-1], out)
+            apply_many(points, self._rest(points, left, slow), slow[:left], self._law[-2], self._laws, out)
         return out
 
     def locate(self, points: Any) -> Any:
@@ -132,7 +131,7 @@ class Lookup:
         Args:
             points: (n, ntheta) contiguous array of the tree's precision.
         """
-        index, slow = np.empty(len(points), np.int64), np.empty(len(points) + 4, np.int64)
+        index, slow = np.empty(len(points), np.int64), np.empty(len(points) + 8, np.int64)
         left = locate_many(points, *self._locate, index, slow)
         if left:
             index[slow[:left]] = self._rest(points, left, slow)
@@ -150,3 +149,23 @@ class Lookup:
             scan_many(points[slow[beyond]], self._scan[2], self._scan[0], self._scan[1], self._scan[3], found)
             index[beyond] = found
         return index
+
+
+def _tables(law: Any, regions: Any, dtype: Any) -> Any:
+    """Return [F, g] of some regions, NaN for a negative number, and a last row of NaN."""
+    laws = np.concatenate([law.F, law.g[..., None]], axis=2)
+    laws = np.concatenate([laws, np.full((1, *laws.shape[1:]), np.nan)])
+    return np.ascontiguousarray(laws[np.append(np.maximum(regions, -1), -1)], dtype)
+
+
+def _records(tree: SearchTree, ntheta: int) -> tuple[Any, Any]:
+    """Return one record a node, its plane and then its two children, as planes and as a view of the children."""
+    dtype, inner = tree.planes.dtype, len(tree.planes)
+    per = dtype.itemsize // 4
+    nodes = np.zeros((tree.n_nodes, ntheta + 1 + 2 // per), dtype)
+    nodes[:inner, : ntheta + 1] = tree.planes
+    nodes[inner:, ntheta] = -1.0  # a leaf is never near its plane
+    words = nodes.view(np.uint32)
+    words[:inner, per * (ntheta + 1) :] = tree.child
+    words[inner:, per * (ntheta + 1) :] = np.arange(inner, tree.n_nodes)[:, None]
+    return nodes, words
