@@ -5,6 +5,7 @@ travel as float32. A message whose length, magic, version, kind or numbers are w
 """
 
 import struct
+import zlib
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import ClassVar
@@ -275,6 +276,19 @@ class MessageCodec:
             return make(*layout.unpack(body))
         except struct.error as error:
             raise MessageError(f"of kind {kind} has a body of {len(body)} bytes: {error}") from error
+
+
+def session_number(host_nonce: int, device_nonce: int) -> int:
+    """Give the number of a session, which neither side chooses alone: CRC-32 of both nonces, 8 bytes each.
+
+    Args:
+        host_nonce: nonce of HELLO.
+        device_nonce: nonce of WELCOME.
+
+    Returns:
+        The number, never 0.
+    """
+    return zlib.crc32(struct.pack("<QQ", host_nonce, device_nonce)) or 1
 
 
 def _floats(values: Float[np.ndarray, " n"]) -> list[float]:

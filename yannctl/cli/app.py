@@ -11,6 +11,7 @@ from yannctl import __version__
 from yannctl.errors import YannctlError
 
 from .benchmarks import bench
+from .bridge import hil_app
 from .demonstration import demo
 from .evaluation import evaluate, tune
 from .laws import export_app, solve
@@ -33,6 +34,7 @@ app.command()(train)
 app.command("eval")(evaluate)
 app.command()(tune)
 app.add_typer(export_app, name="export")
+app.add_typer(hil_app, name="hil")
 app.command()(bench)
 app.command()(doctor)
 

@@ -1,0 +1,195 @@
+"""Configuration to parts: plant, controller, link, rig, device."""
+
+import hashlib
+import importlib
+import inspect
+from pathlib import Path
+
+import numpy as np
+
+from yannctl import models
+from yannctl.controllers import AbstractController, ExplicitMpc
+from yannctl.errors import ModelError
+from yannctl.plant import AbstractPlant
+from yannctl.pwa import PwaLaw
+
+from .authentication import read_key, read_private
+from .channel import Channel
+from .configuration import (
+    Configuration,
+    SerialLinkSection,
+    SimulatedLink,
+    UdpLinkSection,
+    ZmqLinkSection,
+    split_address,
+)
+from .device import DeviceGuard, device_limits
+from .linked import Features, LinkedRig
+from .links import AbstractLink, SerialLink, UdpLink, ZmqLink
+from .messages import MessageCodec
+from .plant_device import OnTick, PlantDevice
+from .rig import AbstractRig
+from .simulated import SimulatedRig
+
+
+def make_plant(name: str) -> AbstractPlant:
+    """Make a plant by name.
+
+    Args:
+        name: a class of `yannctl.models` (any case), or "module:Class" of the user's own.
+
+    Returns:
+        The plant with its nominal parameters.
+
+    Raises:
+        ModelError: there is none of that name.
+    """
+    module, _, own = name.partition(":")
+    if own:
+        try:
+            found = getattr(importlib.import_module(module), own)
+        except (ImportError, AttributeError) as error:
+            raise ModelError("plant.name", f"cannot import {name!r}: {error}") from error
+    else:
+        known = {key.lower(): getattr(models, key) for key in models.__all__}
+        if name.lower() not in known:
+            raise ModelError(
+                "plant.name", f"no plant is called {name!r}", remedy=f"choose from {', '.join(models.__all__)}"
+            )
+        found = known[name.lower()]
+    if not (inspect.isclass(found) and issubclass(found, AbstractPlant)):
+        raise ModelError("plant.name", f"{name!r} is not a plant", remedy="name a class of AbstractPlant")
+    return found()
+
+
+def law_number(path: str | Path) -> int:
+    """Give the number the device knows a controller by: the first 32 bits of its file's SHA-256.
+
+    Args:
+        path: law or controller file.
+
+    Returns:
+        The number.
+    """
+    return int.from_bytes(hashlib.sha256(Path(path).read_bytes()).digest()[:4], "big")
+
+
+def make_law(configuration: Configuration) -> tuple[AbstractController, AbstractController]:
+    """Load the controller and its fallback.
+
+    Args:
+        configuration: the file.
+
+    Returns:
+        Both, as controllers.
+    """
+    section = configuration.controller
+    law = _ready(section.file)
+    return law, law if section.fallback is None else _ready(section.fallback)
+
+
+def _ready(path: Path) -> AbstractController:
+    """The law, compiled before time counts."""
+    law = ExplicitMpc(PwaLaw.load(path))
+    law((law.law.theta_min + law.law.theta_max) / 2)
+    return law
+
+
+def make_rig(configuration: Configuration) -> AbstractRig:
+    """Make the host's end.
+
+    Args:
+        configuration: the file.
+
+    Returns:
+        The rig, not yet open.
+
+    Raises:
+        ModelError: parts that do not fit.
+    """
+    plant, section, link = make_plant(configuration.plant.name), configuration.plant, configuration.link
+    if isinstance(link, SimulatedLink):
+        x0 = _start(configuration, plant)
+        return SimulatedRig(plant, x0, link.seed, clock=link.clock, safe_action=section.safe_action)
+    channel = make_channel(configuration, plant, "host")
+    features = Features.of(plant, section.safe_action, section.dt)
+    controller = configuration.controller
+    return LinkedRig(channel, features, law_number(controller.file), controller.hold_periods)
+
+
+def make_device(configuration: Configuration, on_tick: OnTick | None = None) -> PlantDevice:
+    """Make the simulated device's end.
+
+    Args:
+        configuration: the file.
+        on_tick: called after every period.
+
+    Returns:
+        The device, not yet running.
+
+    Raises:
+        ModelError: a link that has no device end.
+    """
+    plant, section, controller = make_plant(configuration.plant.name), configuration.plant, configuration.controller
+    if isinstance(configuration.link, SimulatedLink):
+        raise ModelError("link.kind", "is 'simulated', which has no other end", remedy="choose serial, udp or zmq")
+    dt = plant.dt if section.dt is None else section.dt
+    bounds = (np.array(plant.u_min, float), np.array(plant.u_max, float), section.safe_action)
+    limits = device_limits(*bounds, law_number(controller.file), controller.hold_periods, dt)
+    channel = make_channel(configuration, plant, "device")
+    return PlantDevice(plant, _start(configuration, plant), channel, DeviceGuard(limits), dt, on_tick)
+
+
+def make_channel(configuration: Configuration, plant: AbstractPlant, role: str) -> Channel:
+    """Make one end of the link.
+
+    Args:
+        configuration: the file.
+        plant: the plant, for its sizes.
+        role: "host" or "device".
+
+    Returns:
+        The channel, not yet open.
+
+    Raises:
+        ModelError: an end the file does not describe.
+    """
+    codec = MessageCodec(plant.nx, plant.nu)
+    host = role == "host"
+    link, key = _make_link(configuration.link, host, codec.max_size)
+    return Channel(link, codec, "host" if host else "device", key, configuration.device_name)
+
+
+def _make_link(section: object, host: bool, max_size: int) -> tuple[AbstractLink, bytes | None]:
+    match section:
+        case SerialLinkSection():
+            port = section.port if host else section.device_port
+            if port is None:
+                raise ModelError("link.device_port", "is missing", remedy="name the simulated device's end of the line")
+            return SerialLink(port, section.baud, max_size), None
+        case UdpLinkSection():
+            ends = split_address(section.host), split_address(section.device)
+            link = UdpLink(ends[0], ends[1]) if host else UdpLink(ends[1], None)
+            return link, read_key(section.key_file)
+        case ZmqLinkSection():
+            secret = section.host_secret_file if host else section.device_secret_file
+            if secret is None:
+                raise ModelError("link", f"has no secret key of the {'host' if host else 'device'}")
+            peer = section.device_public if host else section.host_public
+            return ZmqLink(section.endpoint, _secret_text(secret), peer, listen=not host), None
+        case _:
+            raise ModelError("link.kind", "has no device link")
+
+
+def _secret_text(path: Path) -> str:
+    """A CURVE secret key from a private file."""
+    return read_private(path).decode("ascii", "replace").strip()
+
+
+def _start(configuration: Configuration, plant: AbstractPlant) -> np.ndarray:
+    x0 = configuration.plant.x0
+    if x0 is None:
+        x0 = plant.x_equilibrium
+    if x0 is None or len(x0) != plant.nx:
+        raise ModelError("plant.x0", f"is {x0}", remedy=f"give {plant.nx} numbers")
+    return np.array(x0, float)
