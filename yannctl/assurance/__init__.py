@@ -1,5 +1,40 @@
-"""Runtime assurance: sets that are proved, the filter that keeps a learner inside, and the certificate."""
+"""Runtime assurance: sets that are proved, the filter that keeps a learner inside, and the certificate.
 
+| step | verb or class | what it makes |
+| --- | --- | --- |
+| 1 | `Flow`, `DiscreteMap` | validated bounds of one sample period |
+| 2 | `bound_inclusion(sampled, domain, errors)` | `Inclusion`: linear models and W that hold every successor |
+| 3 | `certify(statement, domain, inclusion)` | `Certificate`: invariant set, corner inputs, filter rows, proof |
+| 4 | `save_certificate`, `load_certificate` | the signed file; loading proves it again, exactly |
+| 5 | `Certificate.clip()` | `ClipFilter`, the filter of one input |
+"""
+
+from .certificate import Certificate, Statement, certify, load_certificate, save_certificate
+from .checker import CheckReport, check_polytopic
 from .clip_filter import ClipFilter
+from .designs import DESIGNS, Design, design
+from .inclusion import Domain, Errors, Inclusion, bound_inclusion
+from .sampled_map import DiscreteMap, Flow
+from .signature import new_key, public_key
 
-__all__ = ["ClipFilter"]
+__all__ = [
+    "DESIGNS",
+    "Certificate",
+    "CheckReport",
+    "ClipFilter",
+    "Design",
+    "DiscreteMap",
+    "Domain",
+    "Errors",
+    "Flow",
+    "Inclusion",
+    "Statement",
+    "bound_inclusion",
+    "certify",
+    "check_polytopic",
+    "design",
+    "load_certificate",
+    "new_key",
+    "public_key",
+    "save_certificate",
+]

@@ -22,6 +22,10 @@ _JUMPS = frozenset(
 )
 
 
+# Pieces along each coordinate, or one number for all.
+Pieces = int | tuple[int, ...] | list[int] | np.ndarray
+
+
 @dataclass(frozen=True, eq=False)
 class IntervalTape:
     """An expression that is evaluated on boxes.
@@ -164,7 +168,7 @@ def stack_and_differentiate(function: Any) -> tuple[Any, Any]:
 
 
 def split_boxes(
-    low: Float[np.ndarray, "boxes n"], high: Float[np.ndarray, "boxes n"], pieces: ArrayLike
+    low: Float[np.ndarray, "boxes n"], high: Float[np.ndarray, "boxes n"], pieces: Pieces
 ) -> tuple[Float[np.ndarray, "more n"], Float[np.ndarray, "more n"]]:
     """Cut boxes into equal pieces; neighbours share their ends, so nothing is lost between them.
 

@@ -14,7 +14,7 @@ import numpy as np
 from yannctl.errors import ModelError
 from yannctl.types import ArrayLike, Float
 
-from .intervals import BoundedMap, IntervalTape, _boxes, split_boxes
+from .intervals import BoundedMap, IntervalTape, Pieces, _boxes, split_boxes
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,7 +145,7 @@ SampledMap = DiscreteMap | Flow
 
 
 def enclose_in_pieces(
-    sampled: SampledMap, low: Float[np.ndarray, " nz"], high: Float[np.ndarray, " nz"], pieces: ArrayLike
+    sampled: SampledMap, low: Float[np.ndarray, " nz"], high: Float[np.ndarray, " nz"], pieces: Pieces
 ) -> Enclosure:
     """Bound one box by the hull over its pieces, which is tighter; the centre is that of the whole box.
 

@@ -1,0 +1,217 @@
+"""A certificate: the set, the models it is proved for, the proof, and what is claimed, in one signed file.
+
+The file is safetensors with a JSON header. Its Ed25519 signature covers every byte of the file, with the signature's
+own 128 digits set to zero. Reading checks, in this order: a regular file of bounded size, the signature, the numbers,
+and then the proof itself with the exact checker, so a signed file with a wrong proof is refused.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from yannctl.errors import FileFormatError, ModelError, YannctlError
+from yannctl.files import write_whole
+
+from .checker import CheckReport, check_polytopic
+from .clip_filter import ClipFilter
+from .filter_rows import FilterRows, clip_from_rows, needed_rows
+from .inclusion import Domain, Inclusion
+from .invariant_set import InvariantSet, invariant_set, state_box
+from .signature import header_of, read_bounded, sign, verify_signature
+
+KIND = "yannctl certificate"
+VERSION = 1
+_SIGNATURE = "0" * 128
+_ARRAYS = (
+    "H", "h", "bases", "vertices", "inputs", "A", "B", "c", "w", "periods", "terms", "sensor", "x_min", "x_max",
+    "u_min", "u_max", "p_min", "p_max", "kept", "implied", "proof", "weights", "tightening",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Statement:
+    """What a certificate speaks about.
+
+    Args:
+        plant: name of the plant or task.
+        x_names: names of the states of the set.
+        x_units: their units.
+        u_names: names of the inputs.
+        u_units: their units.
+        p_names: names of the parameters whose intervals are covered.
+        dt: sample period [the plant's unit of time].
+        note: what is covered and what is not, in words.
+    """
+
+    plant: str
+    x_names: tuple[str, ...]
+    x_units: tuple[str, ...]
+    u_names: tuple[str, ...]
+    u_units: tuple[str, ...]
+    p_names: tuple[str, ...]
+    dt: float
+    note: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Certificate:
+    """A polytopic set C = {x : H x <= h} that some input always keeps, with its proof.
+
+    Args:
+        statement: what it speaks about.
+        domain: intervals of state, input and parameters it was computed for.
+        inclusion: the models it is proved for.
+        found: the set with corners and inputs.
+        rows: the rows of its filter and why no others are needed.
+        signed_by: public key of the signature that was checked (64 hexadecimal digits), empty when unsigned.
+    """
+
+    statement: Statement
+    domain: Domain
+    inclusion: Inclusion
+    found: InvariantSet
+    rows: FilterRows
+    signed_by: str = ""
+
+    @property
+    def n_cert(self) -> int:
+        """Periods an accepted input may be held beyond its own without leaving the set."""
+        return int(self.inclusion.periods.max()) - 1
+
+    @property
+    def share(self) -> float:
+        """Volume of the set over that of the declared box."""
+        return self.found.share
+
+    def clip(self) -> ClipFilter:
+        """Give the filter of a plant with one input.
+
+        Returns:
+            The filter.
+
+        Raises:
+            ModelError: a plant of several inputs.
+        """
+        if self.inclusion.nu != 1:
+            raise ModelError("certificate", f"has {self.inclusion.nu} inputs", remedy="use the projection filter")
+        d, rows = self.domain, self.rows
+        return clip_from_rows(self.found.H, self.found.h, self.inclusion, rows.kept, rows.tightening, d.u_min, d.u_max)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Give all numbers by name, as the checker and the file take them."""
+        low, high = state_box(self.inclusion, self.domain)
+        E = self.inclusion.sensor
+        terms = np.array(list(self.inclusion.terms.values())).reshape(-1, *self.inclusion.w.shape)
+        every = {"terms": terms, "x_min": low - E, "x_max": high + E}
+        for source in (self.found, self.inclusion, self.rows, self.domain):
+            for name in _ARRAYS:
+                if name not in every and hasattr(source, name):
+                    every[name] = np.asarray(getattr(source, name))
+        return {name: np.ascontiguousarray(every[name]) for name in _ARRAYS}
+
+    def check(self) -> CheckReport:
+        """Check every inequality again, exactly."""
+        return check_polytopic(self.arrays(), self.n_cert, self.inclusion.delay)
+
+
+def certify(
+    statement: Statement, domain: Domain, inclusion: Inclusion, contraction: float = 0.999, max_rows: int = 400
+) -> Certificate:
+    """Compute set, inputs and filter rows, and check them exactly before anything is returned.
+
+    Args:
+        statement: what the certificate speaks about.
+        domain: the declared intervals.
+        inclusion: the models, bounded on that domain.
+        contraction: lambda of the invariant set.
+        max_rows: facets before giving up.
+
+    Returns:
+        The certificate.
+
+    Raises:
+        EmptySetError: there is no invariant set.
+        ModelError: the exact check found a row that fails (a larger distance of lambda from 1 helps).
+    """
+    found = invariant_set(inclusion, domain, contraction, max_rows=max_rows)
+    certificate = Certificate(statement, domain, inclusion, found, needed_rows(inclusion, domain, found))
+    report = certificate.check()
+    if not report.ok:
+        raise ModelError("certificate", report.failure, remedy="a smaller contraction")
+    return certificate
+
+
+def save_certificate(path: str | Path, certificate: Certificate, key: bytes | None = None) -> None:
+    """Write a certificate file.
+
+    Args:
+        path: the file.
+        certificate: what to write.
+        key: private Ed25519 key (32 bytes), or None for an unsigned file.
+    """
+    from safetensors.numpy import save
+
+    header = {
+        "kind": KIND, "version": VERSION, "signature": _SIGNATURE, "statement": vars(certificate.statement),
+        "terms": list(certificate.inclusion.terms), "n_cert": certificate.n_cert, "delay": certificate.inclusion.delay,
+        "share": certificate.share, "steps": certificate.found.steps,
+    }  # fmt: skip
+    raw = save(certificate.arrays(), {"yannctl": json.dumps(header)})
+    write_whole(Path(path), sign(raw, key) if key is not None else raw)
+
+
+def load_certificate(path: str | Path, trusted: bytes | None = None) -> Certificate:
+    """Read a certificate file and prove it again.
+
+    Args:
+        path: a file of `save_certificate`.
+        trusted: public Ed25519 key (32 bytes) that must have signed the file; None accepts an unsigned one.
+
+    Returns:
+        The certificate.
+
+    Raises:
+        FileFormatError: a damaged, unsigned or wrongly signed file, or one whose proof does not hold; the row that
+            fails is named.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    raw = read_bounded(Path(path))
+    try:
+        header = json.loads(header_of(raw)["__metadata__"]["yannctl"])
+        if header["kind"] != KIND or header["version"] != VERSION:
+            raise FileFormatError(f"{path}: {header['kind']} of version {header['version']}, not a {KIND} of {VERSION}")
+        signed_by = verify_signature(raw, header["signature"], trusted)
+        certificate = _assemble(load(raw), header, signed_by)
+    except FileFormatError as error:
+        raise FileFormatError(f"{path}: {error}") from error
+    except (SafetensorError, YannctlError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise FileFormatError(f"{path}: not a certificate or a damaged one ({error})") from error
+    report = check_polytopic(certificate.arrays(), int(header["n_cert"]), certificate.inclusion.delay)
+    if not report.ok:
+        raise FileFormatError(f"{path}: the proof does not hold: {report.failure}")
+    return certificate
+
+
+def _assemble(tensors: Mapping[str, np.ndarray], header: Mapping[str, Any], signed_by: str) -> Certificate:
+    """The certificate from its parts."""
+    if set(tensors) != set(_ARRAYS):
+        raise FileFormatError(f"tensors {sorted(set(tensors) ^ set(_ARRAYS))} are missing or unknown")
+    d, delay = tensors, int(header["delay"])
+    nx = d["H"].shape[1] - (d["B"].shape[2] if delay else 0)
+    domain = Domain(d["x_min"][:nx], d["x_max"][:nx], d["u_min"], d["u_max"], d["p_min"], d["p_max"])
+    terms = dict(zip(header["terms"], d["terms"], strict=True))
+    inclusion = Inclusion(d["A"], d["B"], d["c"], d["w"], d["periods"], terms, d["sensor"], delay)
+    found = InvariantSet(
+        d["H"], d["h"], d["bases"], d["vertices"], d["inputs"], float(header["share"]), int(header["steps"])
+    )
+    rows = FilterRows(d["kept"], d["implied"], d["proof"], d["weights"], d["tightening"])
+    words: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in header["statement"].items()
+    }
+    return Certificate(Statement(**words), domain, inclusion, found, rows, signed_by)
