@@ -56,6 +56,24 @@ class AbstractPlant(DataSheet):
         values = values_of("p", p, self.parameter_names, self.parameters)
         return specimen(self, dict(zip(self.parameter_names, values.tolist(), strict=True)))
 
+    def actuated(
+        self, time_constants: Float[np.ndarray, " nu"] | None = None, delay: int | None = None
+    ) -> "AbstractPlant":
+        """Give this plant seen through its actuators, whose lag and command delay become states.
+
+        Args:
+            time_constants: lag of each actuator (nu,) [unit of dt]; None is the plant's `actuator_lag`.
+            delay: whole periods from command to effect; None is the plant's `command_delay`.
+
+        Returns:
+            The `ActuatedPlant`, or this plant where there is neither lag nor delay.
+        """
+        from .actuated_plant import ActuatedPlant
+
+        lag = self.actuator_lag if time_constants is None else time_constants
+        late = self.command_delay if delay is None else delay
+        return self if lag is None and late == 0 else ActuatedPlant(self, lag, late)
+
     def step_function(self, bounded: bool = True, parameters: bool = False, disturbances: bool = False) -> Any:
         """Give x+ = step(x, u) as a casadi.Function.
 

@@ -47,6 +47,8 @@ class Variation:
     def __post_init__(self) -> None:
         if not (np.isfinite(self.noise) and self.noise >= 0):
             raise ModelError("noise", f"is {self.noise}, expected a multiple from 0 on")
+        if not (self.schedule is None or self.schedule == "random" or isinstance(self.schedule, tuple)):
+            raise ModelError("schedule", f"is {self.schedule!r}", remedy='give ((0, r0), (k, r1)), "random" or None')
         if self.hold < 1:
             raise ModelError("hold", f"is {self.hold}, expected at least one step")
 
@@ -68,7 +70,7 @@ class Variation:
         for field, (asked, there, text) in wanted.items():
             if asked and not there:
                 raise ModelError(field, f"{type(plant).__name__} declares no {text}", remedy=f"leave {field} away")
-        if self.schedule is not None and self.schedule != "random":
+        if isinstance(self.schedule, tuple):
             self.levels(plant)
 
     def levels(self, plant: AbstractPlant) -> tuple[Int[np.ndarray, " m"], Float[np.ndarray, "m nr"]]:
@@ -84,8 +86,8 @@ class Variation:
             ModelError: steps not in order, or values of the wrong number.
         """
         steps, values = [0], [plant.r]
-        for i, (step, level) in enumerate(self.schedule or ()):
-            if isinstance(step, str) or step < steps[-1]:
+        for i, (step, level) in enumerate(self.schedule if isinstance(self.schedule, tuple) else ()):
+            if step < steps[-1]:
                 raise ModelError(
                     "schedule", f"step {step!r} is not in order", index=i, remedy="give ((0, r0), (k, r1))"
                 )
@@ -149,7 +151,7 @@ class Simulation:
         self.steps, self.n_clipped = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
         self._known = [i for i, interval in enumerate(plant.disturbances.values()) if interval.measured]
         self._varied = variation.randomise or variation.disturb
-        self._levels = None if variation.schedule in {None, "random"} else variation.levels(plant)
+        self._levels = variation.levels(plant) if isinstance(variation.schedule, tuple) else None
 
     def reset(
         self,
