@@ -10,6 +10,7 @@ import typer
 from yannctl import __version__
 from yannctl.errors import YannctlError
 
+from .analysis import analyse
 from .benchmarks import bench
 from .bridge import hil_app
 from .demonstration import demo
@@ -30,6 +31,7 @@ app = typer.Typer(
 app.command()(demo)
 app.command()(solve)
 app.command()(verify)
+app.command()(analyse)
 app.command()(train)
 app.command("eval")(evaluate)
 app.command()(tune)

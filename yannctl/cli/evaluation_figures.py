@@ -34,7 +34,8 @@ def bands(comparison: Any) -> Figure:
     time = np.arange(scenario.steps + 1) * plant.dt
     for row in comparison.rows:
         for axis, i in zip(axes[:, 0], shown, strict=False):
-            _band(axis, time, row.runs.x[:, :, i], colours[row.name], row.name)
+            values = np.abs(row.runs.x[:, :, i]) if i in plant.angles else row.runs.x[:, :, i]
+            _band(axis, time, values, colours[row.name], row.name)
         for axis, i in zip(axes[len(shown) :, 0], range(plant.nu), strict=True):
             _band(axis, time[:-1], row.runs.u[:, :, i], colours[row.name], row.name)
     _label(axes[:, 0], scenario, shown)
@@ -72,8 +73,9 @@ def _label(axes: np.ndarray, scenario: Any, shown: list[int]) -> None:
     plant = scenario.plant
     low, high = scenario.bounds
     for axis, i in zip(axes, shown, strict=False):
-        axis.set_ylabel(f"{plant.x_names[i]} [{plant.x_units[i]}]")
-        for limit in (low[i], high[i]):
+        name = f"|{plant.x_names[i]}|" if i in plant.angles else plant.x_names[i]
+        axis.set_ylabel(f"{name} [{plant.x_units[i]}]")
+        for limit in (high[i],) if i in plant.angles else (low[i], high[i]):
             if np.isfinite(limit):
                 axis.axhline(limit, color="#b91c1c", lw=1.4)
         if np.isfinite(scenario.x_ref[i]):
@@ -95,7 +97,7 @@ def _gaps(axis: Any, comparison: Any, colours: dict[str, str]) -> None:
     if axis.dataLim.x1 > FEW:
         axis.set_xscale("symlog", linthresh=10)
     axis.set_xlabel(f"cost above {best.name} [%]")
-    axis.set_ylabel("share of starts below [%]")
+    axis.set_ylabel("share of starts [%]")
     axis.set_ylim(0, 100)
     axis.set_title("How the gaps are spread", loc="left", fontsize=11)
     _finish(axis)
@@ -116,9 +118,7 @@ def _violations(axis: Any, comparison: Any, colours: dict[str, str]) -> None:
     axis.set_yticks(places, [row.name for row in rows])
     axis.invert_yaxis()
     axis.set_xlim(min(0.0, 1.2 * ends.min()), max(1.0, 1.5 * max(values.max(), ends.max())))
-    title = (
-        "Starts that violate the limit" if counted else f"Mean cost above {comparison.scenario.best} [%], 95 % interval"
-    )
+    title = "Starts that violate the limit" if counted else "Mean cost above the best [%], 95 % interval"
     axis.set_title(title, loc="left", fontsize=11)
     _finish(axis)
 

@@ -1,7 +1,7 @@
 """The sampled affine model `x+ = x_op + A (x - x_op) + B (u - u_op) + E (d - d_op) + c`, in absolute physical units."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -9,6 +9,9 @@ from yannctl.errors import ModelError
 from yannctl.types import ArrayLike, Float
 
 from .channels import channel, discretise, frozen, labels, numbers, table
+
+if TYPE_CHECKING:
+    from .identification import Identification
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -201,6 +204,39 @@ class LinearModel:
         if dt is not None and not np.isclose(dt, period, rtol=1e-12):
             raise ModelError("dt", f"is {dt}, but the system was sampled at {period}", remedy="leave dt away")
         return cls(np.asarray(sys.A), np.asarray(sys.B), None, float(period), x_op, u_op, *names, **outputs)
+
+    @classmethod
+    def identify(
+        cls,
+        log: Any,
+        dt: float,
+        x_op: ArrayLike | None = None,
+        u_op: ArrayLike | None = None,
+        x_names: tuple[str, ...] = (),
+        u_names: tuple[str, ...] = (),
+        aside: float = 0.25,
+    ) -> "Identification":
+        """Find the model that explains recorded data best, by least squares; its error estimate is not certified.
+
+        Args:
+            log: one run or a list of runs: pairs (x, u) of arrays (T + 1, nx) or (T, nx), and (T, nu), or objects with
+                `x` and `u` (or `u_applied`), such as a `Rollout` or the report of the loop. Rows with NaN are left out.
+            dt: sample period of the data.
+            x_op: operating state (nx,) [x_units]; None for the mean of the data.
+            u_op: operating input (nu,) [u_units]; None for the mean of the data.
+            x_names: name of each state.
+            u_names: name of each input.
+            aside: share of the last transitions of each run that is kept aside and only predicted.
+
+        Returns:
+            The model with residuals, standard errors and fit; print it for a summary.
+
+        Raises:
+            ModelError: shapes, too few transitions, or a channel that the data do not excite.
+        """
+        from .identification import identify
+
+        return identify(cls, log, dt, x_op, u_op, x_names, u_names, aside)
 
     def with_outputs(self, C: Any, y_names: tuple[str, ...] = ()) -> "LinearModel":
         """Name what is to be tracked: `y = C x`.
