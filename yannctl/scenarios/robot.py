@@ -1,5 +1,6 @@
 """The wheeled robot: follow a winding path at full speed, where the wheels cannot do both."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,12 +11,14 @@ from yannctl.linear import LinearModel, linearise
 from yannctl.models import DifferentialDrive
 
 from .oracle import Oracle
+from .robot_offset_free import OffsetFreeRobot
 from .scenario import Condition, Factory, Scenario, World, kept_starts
 from .weights import Weights, read_tuned
 
 HORIZON, SUBSTEPS = 30, 2  # of NMPC
 N = 10  # of the linear laws
 STATE_COST, INPUT_COST = (400.0, 2.0, 20.0, 0.0), (1e-3, 0.05)
+Look = Callable[[np.ndarray], Preview]
 CORRIDOR = 0.1  # [m]
 TURN_WEIGHT = 0.01  # what a tuned weight of omega multiplies; the stage cost has none
 WORST = {"lag": 0.2, "speed_gain": 1.0, "turn_gain": 1.05}  # of the mismatch set, for the distance to stop
@@ -36,22 +39,28 @@ def linear_model(plant: DifferentialDrive) -> LinearModel:
     return linearise(rates, **point, method="zoh", dt=plant.dt, **names)
 
 
+def _planner(plant: DifferentialDrive, weights: Weights, lin: LinearModel, look: Look) -> PreviewMpc:
+    """The linear MPC of a model and of what it sees ahead: the wheels' diamond as rows, the corridor soft."""
+    from yannctl.solvers.riccati import solve_riccati
+
+    Q = weights.scaled("Q", plant.x_names[:4], STATE_COST)
+    Q[3] = TURN_WEIGHT * weights.factors.get("Q:omega", 0.0)
+    R = weights.scaled("R", plant.u_names, INPUT_COST)
+    P = weights.terminal * solve_riccati(lin.A, lin.B, np.diag(Q), np.diag(R))[0]
+    edge = CORRIDOR * (1 - 2 * weights.backoff)
+    corridor = np.array([edge, np.inf, np.inf, np.inf])
+    limits = {"u_min": plant.u_min, "u_max": plant.u_max, "input_rows": plant.input_rows}
+    return PreviewMpc(lin, Q, R, N, look, -corridor, corridor, **limits, P=P, nx=plant.nx)
+
+
 def linear_law(plant: DifferentialDrive, weights: Weights, preview: bool) -> PreviewMpc:
-    """Make the linear MPC: the wheels' diamond as rows, the corridor soft, the curvature as known disturbance.
+    """Make the linear MPC with the curvature as known disturbance.
 
     Args:
         plant: the nominal plant.
         weights: factors on its weights.
         preview: look along the path at the present speed; otherwise the present curvature is taken to last.
     """
-    from yannctl.solvers.riccati import solve_riccati
-
-    lin = linear_model(plant)
-    Q = weights.scaled("Q", plant.x_names[:4], STATE_COST)
-    Q[3] = TURN_WEIGHT * weights.factors.get("Q:omega", 0.0)
-    R = weights.scaled("R", plant.u_names, INPUT_COST)
-    P = weights.terminal * solve_riccati(lin.A, lin.B, np.diag(Q), np.diag(R))[0]
-    edge = CORRIDOR * (1 - 2 * weights.backoff)
 
     def look(x: np.ndarray) -> Preview:
         ahead = np.arange(N) * plant.dt * (x[:, 2:3] if preview else 0.0)
@@ -61,9 +70,22 @@ def linear_law(plant: DifferentialDrive, weights: Weights, preview: bool) -> Pre
         turn = plant.v_ref * kappa
         return Preview(kappa[..., None], np.stack([none, none, speed, turn], axis=-1), np.stack([speed, turn], axis=-1))
 
-    limits = {"u_min": plant.u_min, "u_max": plant.u_max, "input_rows": plant.input_rows}
-    corridor = np.array([edge, np.inf, np.inf, np.inf])
-    return PreviewMpc(lin, Q, R, N, look, -corridor, corridor, **limits, P=P, nx=plant.nx)
+    return _planner(plant, weights, linear_model(plant), look)
+
+
+def offset_free(scenario: Scenario, world: World) -> AbstractController:
+    """Make the row of the offset-free linear MPC.
+
+    Args:
+        scenario: the scenario.
+        world: not used.
+    """
+    plant: Any = scenario.plant
+
+    def law(lin: LinearModel, look: Look) -> PreviewMpc:
+        return _planner(plant, Weights(), lin, look)
+
+    return OffsetFreeRobot(plant, linear_model(plant), law, N, scenario.condition.noisy)
 
 
 def linear(weights: Weights | None = None, preview: bool = False) -> Factory:
@@ -168,7 +190,11 @@ def make(name: str, variant: str) -> Scenario:
     low, high = np.array(plant.start_min), np.array(plant.start_max)
     low[1], high[1] = -what.turned, what.turned
     starts = kept_starts(lambda rng, n: rng.uniform(low, high, (n, 5)), lambda x: can_stop(plant, x))
-    rows: dict[str, Factory] = {"linear": linear(), "preview": linear(preview=True)}
+    rows: dict[str, Factory] = {
+        "linear": linear(),
+        "offset-free": offset_free,
+        "preview": linear(preview=True),
+    }
     tuned = read_tuned(name, variant)
     if tuned is not None:
         rows["tuned"] = linear(tuned)
