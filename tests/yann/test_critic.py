@@ -228,11 +228,72 @@ def test_verification_catches_a_wrong_critic(laws):
     assert result.max_error == pytest.approx(1e-3, rel=1e-6)
 
 
-def test_a_problem_with_more_parameters_is_refused():
-    lin = LinearModel([[1.0, 1.0], [0.0, 1.0]], [[0.5], [1.0]], dt=1.0)
-    bounds = {"x_min": [-5.0, -5.0], "x_max": [5.0, 5.0], "u_min": [-1.0], "u_max": [1.0]}
-    tracking = Ocp(lin, Q=np.eye(2), R=[[0.1]], N=3, track="x", **bounds)
-    with pytest.raises(ModelError, match="ocp: a critic needs"):
-        encode_critic(tracking)
+def with_parameters(name, **more):
+    """Double integrators whose law depends on more than the state, or whose moves are blocked."""
+    channels = {
+        "disturbance": {"E": [[0.3], [0.1]], "d_op": [0.2]},
+        "disturbed output": {"E": [[0.3], [0.1]], "C": [[1.0, 0.0]], "x_op": [1.0, 0.0], "u_op": [0.1]},
+        "output": {"C": [[1.0, 0.0]]},
+    }
+    options = {
+        "rate": {"R_rate": [[0.5]]},
+        "rate without terminal": {"R_rate": [[0.5]], "terminal": None},
+        "bounded rate": {"du_min": [-0.5], "du_max": [0.4]},
+        "soft rate": {"R_rate": [[0.5]], "soft": "l1l2", "du_min": [-1.0], "du_max": [1.0]},
+        "reference": {"track": "x"},
+        "output": {"track": "y", "ref_min": [-2.0], "ref_max": [2.0]},
+        "disturbance": {"d_min": [-0.3], "d_max": [0.5]},
+        "disturbed output": {
+            "track": "y", "ref_min": [-1.0], "ref_max": [2.0], "d_min": [-0.1], "d_max": [0.2], "R_rate": [[0.2]],
+        },
+        "blocks": {"blocks": (2, 1), "N": 3},
+        "soft blocks": {"blocks": (2, 1), "N": 3, "soft": "l1l2", "gamma": 0.9},
+        "blocks and rate": {"blocks": (1, 2), "N": 3, "R_rate": [[0.5]], "gamma": 0.9},
+        "one block": {"blocks": (2,), "N": 2, "R_rate": [[0.5]]},
+    }  # fmt: skip
+    lin = LinearModel([[1.0, 1.0], [0.0, 1.0]], [[0.5], [1.0]], dt=1.0, **channels.get(name, {}))
+    bounds = {"x_min": [-5.0, -4.0], "x_max": [5.0, 4.0], "u_min": [-1.0], "u_max": [1.0]}
+    return Ocp(lin, Q=np.eye(2), R=[[0.1]], **({"N": 2} | bounds | options[name] | more))
+
+
+PARAMETERS = (
+    "rate", "rate without terminal", "bounded rate", "soft rate", "reference", "output", "disturbance",
+    "disturbed output", "blocks", "soft blocks", "blocks and rate", "one block",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_critics_of_laws_with_more_parameters(name):
+    ocp = with_parameters(name)
+    critic = encode_critic(ocp)
+    result = verify_critic(critic, ocp, 200)
+    assert result.ok, result
+    assert result.n_points > 30
+
+
+@pytest.mark.parametrize("name", ["rate", "reference", "disturbed output", "blocks", "soft blocks"])
+def test_their_value_at_the_law_is_the_law_s_value(name):
+    """The condensed program, which the critic's recursion shares no code with, gives the same optimum."""
+    ocp = with_parameters(name)
+    critic, law = encode_critic(ocp), solve_mpqp(condense(ocp))
+    theta = np.random.default_rng(0).uniform(law.theta_min, law.theta_max, (300, law.ntheta))
+    theta = theta[law.locate(theta) >= 0]
+    assert len(theta) > 50
+    u = torch.as_tensor(law(theta))
+    best = -critic(torch.as_tensor(theta), u).numpy()
+    finite = np.isfinite(best)
+    assert finite.mean() > 0.8
+    assert np.allclose(best[finite], law.value(theta)[finite], rtol=1e-7, atol=1e-9)
+    for step in (-0.05, 0.05):
+        other = (u + step).clamp(-1, 1)
+        assert np.all(-critic(torch.as_tensor(theta), other).numpy() >= best - 1e-9)
+
+
+def test_parameters_are_named_where_they_are_not_supported():
+    with pytest.raises(ModelError, match="ocp: the closed form needs"):
+        encode_critic(with_parameters("reference"), "lqr")
     with pytest.raises(ModelError, match="ocp: rows are named"):
-        constraint_names(tracking)
+        constraint_names(with_parameters("reference"))
+    critic = encode_critic(with_parameters("rate"))
+    with pytest.raises(ModelError, match=r"x: got shape \(2,\), expected \(\.\.\., 3\)"):
+        critic(torch.zeros(2), torch.zeros(1))

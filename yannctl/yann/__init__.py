@@ -6,6 +6,8 @@
 | `encode_critic(ocp, kind)` | the return of the optimal control problem as a torch module |
 | `extend(module, plant)` | adds a learned part that starts at exactly nothing |
 | `verify(actor, law)`, `verify_critic(critic, ocp)` | compare with the law, and with the online problem |
+| `error_bound(actor, law)` | proves a bound on their difference over whole regions |
+| `value_bounds(law, theta)` | the optimal cost between two bounds, by duality |
 | `explain(controller, x)` | why this input: region, active constraints, gains, what learning changed |
 """
 
@@ -13,6 +15,7 @@ from .actor import GatherActor, encode_actor
 from .bound_parts import ErrorBound
 from .compiled import CompiledLattice
 from .critic import AbstractCritic, ExactCritic, LqrCritic, encode_critic
+from .duality import ValueBounds, value_bounds
 from .error_bound import error_bound
 from .explanation import Explanation, explain
 from .extension import ExtendedActor, ExtendedCritic, extend
@@ -37,6 +40,7 @@ __all__ = [
     "LatticeActor",
     "LqrCritic",
     "Saturation",
+    "ValueBounds",
     "Verification",
     "encode_actor",
     "encode_critic",
@@ -44,6 +48,7 @@ __all__ = [
     "explain",
     "extend",
     "residual_net",
+    "value_bounds",
     "verify",
     "verify_critic",
 ]

@@ -18,7 +18,7 @@ from yannctl.errors import ModelError
 from yannctl.ocp import Ocp
 from yannctl.pwa import PwaLaw, Settings
 
-from .cost_to_go import cost_to_go, in_deviations, reference_drift
+from .cost_to_go import at_origin, cost_to_go, held_steps, in_deviations, reference_drift
 from .parts import LawReference, PiecewiseAffine, column_sum, flatten_batch
 
 # A bound or a region counts as violated above this, in fractions of the half range: the law's own tolerance, or what
@@ -36,10 +36,12 @@ class AbstractCritic(nn.Module):
 
 
 class ModelStep(nn.Module):
-    """Deviations, one step of the linear model and the stage cost.
+    """Deviations from an origin, one step of the linear model and the stage cost.
 
     Args:
-        ocp: the optimal control problem.
+        ocp: the problem in deviations.
+        origin: (ntheta,) origin of the parameters.
+        u_origin: (nu,) origin of the inputs.
         dtype: floating type of the buffers.
     """
 
@@ -47,17 +49,77 @@ class ModelStep(nn.Module):
     u_ref: torch.Tensor
     A: torch.Tensor
     B: torch.Tensor
+    E: torch.Tensor
     c: torch.Tensor
     Q: torch.Tensor
     R: torch.Tensor
+    R_rate: torch.Tensor
+    X: torch.Tensor
+    U: torch.Tensor
+    x_offset: torch.Tensor
+    u_offset: torch.Tensor
 
-    def __init__(self, ocp: Ocp, dtype: torch.dtype) -> None:
+    def __init__(self, ocp: Ocp, origin: np.ndarray, u_origin: np.ndarray, dtype: torch.dtype) -> None:
         super().__init__()
-        arrays = {"x_ref": ocp.x_ref, "u_ref": ocp.u_ref, "A": ocp.lin.A, "B": ocp.lin.B, "Q": ocp.Q, "R": ocp.R}
-        _register(self, arrays | {"c": reference_drift(ocp)}, dtype)
+        self.layout, self.nx, reference = ocp.parameters, ocp.nx, ocp.reference
+        self.fixed = reference.X is None and not reference.x.any() and not reference.u.any()
+        self.rate = ocp.R_rate is not None
+        none = np.zeros((0, 0))
+        arrays = {"x_ref": origin, "u_ref": u_origin, "A": ocp.lin.A, "B": ocp.lin.B, "Q": ocp.Q, "R": ocp.R}
+        arrays |= {"c": reference_drift(ocp) if self.fixed else ocp.lin.c, "E": ocp.lin.E}
+        arrays |= {"R_rate": ocp.R_rate if self.rate else none, "x_offset": reference.x, "u_offset": reference.u}
+        arrays |= {name: none if part is None else part for name, part in (("X", reference.X), ("U", reference.U))}
+        _register(self, arrays, dtype)
+
+    def deviations(self, x: torch.Tensor, u: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Subtract the origin.
+
+        Args:
+            x: (..., ntheta) parameters.
+            u: (..., nu) inputs.
+
+        Returns:
+            (batch, ntheta) and (batch, nu) deviations.
+        """
+        if x.shape[:-1] != u.shape[:-1]:
+            shape = torch.broadcast_shapes(x.shape[:-1], u.shape[:-1])
+            x, u = x.expand(*shape, x.shape[-1]), u.expand(*shape, u.shape[-1])
+        theta = flatten_batch(x, self.x_ref.shape[0], self.A.dtype) - self.x_ref
+        return theta, flatten_batch(u, self.B.shape[1], self.A.dtype, "u") - self.u_ref
+
+    def stage(self, theta: torch.Tensor, x: torch.Tensor, e: torch.Tensor) -> torch.Tensor:
+        """Evaluate `(x - x_s)'Q(x - x_s) + (e - u_s)'R(e - u_s)` with the reference of theta.
+
+        Args:
+            theta: (batch, ntheta) deviations of the parameters.
+            x: (batch, nx) deviations of the state.
+            e: (batch, nu) deviations of the input.
+
+        Returns:
+            (batch,) cost, without that of the rate.
+        """
+        if not self.fixed:
+            x, e = x - self.x_offset, e - self.u_offset
+            x = x - theta @ self.X.T if self.X.numel() else x
+            e = e - theta @ self.U.T if self.U.numel() else e
+        return _quadratic(self.Q, x) + _quadratic(self.R, e)
+
+    def after(self, theta: torch.Tensor, x: torch.Tensor, e: torch.Tensor) -> torch.Tensor:
+        """Evaluate `A x + B e + E d + c`.
+
+        Args:
+            theta: (batch, ntheta) deviations of the parameters.
+            x: (batch, nx) deviations of the state.
+            e: (batch, nu) deviations of the input.
+
+        Returns:
+            (batch, nx) deviations of the successor.
+        """
+        moved = x @ self.A.T + e @ self.B.T + self.c
+        return moved + theta[:, self.layout.d] @ self.E.T if self.E.numel() else moved
 
     def forward(self, x: torch.Tensor, u: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Evaluate `d+ = A d + B e + c` and `l = d'Q d + e'R e`.
+        """Evaluate one step and its cost, of a problem whose only parameter is the state.
 
         Args:
             x: (..., nx) state.
@@ -66,13 +128,8 @@ class ModelStep(nn.Module):
         Returns:
             (batch, nx) successor as a deviation from the reference, and (batch,) stage cost.
         """
-        if x.shape[:-1] != u.shape[:-1]:
-            shape = torch.broadcast_shapes(x.shape[:-1], u.shape[:-1])
-            x, u = x.expand(*shape, x.shape[-1]), u.expand(*shape, u.shape[-1])
-        d = flatten_batch(x, self.A.shape[0], self.A.dtype) - self.x_ref
-        e = flatten_batch(u, self.B.shape[1], self.A.dtype, "u") - self.u_ref
-        cost = _quadratic(self.Q, d) + _quadratic(self.R, e)
-        return d @ self.A.T + e @ self.B.T + self.c, cost
+        theta, e = self.deviations(x, u)
+        return self.after(theta, theta[:, : self.nx], e), self.stage(theta, theta[:, : self.nx], e)
 
 
 class LqrLaw(nn.Module):
@@ -87,7 +144,7 @@ class LqrLaw(nn.Module):
 
     def __init__(self, ocp: Ocp, dtype: torch.dtype) -> None:
         super().__init__()
-        self.model = ModelStep(ocp, dtype)
+        self.model = ModelStep(in_deviations(ocp), ocp.x_ref, ocp.u_ref, dtype)
         _register(self, {"P": replace(ocp, terminal="lqr").P}, dtype)
 
 
@@ -123,8 +180,8 @@ class ExactLaw(nn.Module):
     """The weights of the exact return: the model, the pieces of V_{N-1} and the penalty on the successor.
 
     Args:
-        ocp: the optimal control problem.
-        moved: the same problem in deviations, with its soft weight.
+        moved: the problem in deviations, with its soft weight.
+        origins: (ntheta,) origin of the parameters and (nu,) of the inputs.
         after: explicit law whose value is V_{N-1}.
         dtype: floating type of the buffers.
     """
@@ -135,19 +192,24 @@ class ExactLaw(nn.Module):
     width: torch.Tensor
     linear: torch.Tensor
     square: torch.Tensor
+    du_min: torch.Tensor
+    du_max: torch.Tensor
 
-    def __init__(self, ocp: Ocp, moved: Ocp, after: PwaLaw, dtype: torch.dtype) -> None:
+    def __init__(self, moved: Ocp, origins: tuple[np.ndarray, np.ndarray], after: PwaLaw, dtype: torch.dtype) -> None:
         super().__init__()
-        self.model = ModelStep(ocp, dtype)
+        self.model = ModelStep(moved, *origins, dtype)
         # The pieces' quadratics take the place of the gains: one row (P, p, c) a region.
         slope, constant = np.asarray(after.p)[:, None, :], np.asarray(after.c)[:, None]
         self.after = PiecewiseAffine(after.row_start, after.H, after.k, slope, constant, dtype)
-        hard = ocp.soft is None
+        hard = moved.soft is None
+        none = np.zeros(0)
         arrays = {
             "P": after.P,
             "lower": moved.x_min,
             "upper": moved.x_max,
-            "width": (after.theta_max - after.theta_min) / 2,
+            "width": ((after.theta_max - after.theta_min) / 2)[: moved.nx],
+            "du_min": none if moved.du_min is None else moved.du_min,
+            "du_max": none if moved.du_max is None else moved.du_max,
             "linear": 0.0 if hard else moved.soft_weight or 0.0,
             "square": 0.0 if hard else moved.soft_quadratic,
         }
@@ -159,6 +221,10 @@ class ExactCritic(AbstractCritic):
 
     `critic(x, u) = -(l(x, u) + gamma [penalty(x+) + V_{N-1}(x+)])`; `-inf` where x+ breaks a hard bound or no input
     sequence follows it. Its gradient is that of the selected piece, exact almost everywhere.
+
+    Where the law has more parameters than the state, so has the critic: x is then `theta = (x_0, u_last, d, reference)`
+    in the order of `ocp.parameters`, and the successor's is `(x+, u, d, reference)`. An input that is held for a block
+    of steps is held here too, and the value after the block follows.
 
     Args:
         ocp: the optimal control problem.
@@ -180,13 +246,14 @@ class ExactCritic(AbstractCritic):
         dtype: torch.dtype = torch.float64,
     ) -> None:
         super().__init__()
-        moved = in_deviations(ocp)
+        moved, *origins = at_origin(ocp)
         after = cost_to_go(moved, settings, n_jobs, progress)
         self.gamma = float(ocp.gamma)
+        self.held = held_steps(ocp)
         self.hard_bounds = ocp.soft is None
         self.hard_after = ocp.soft is None or ocp.terminal == "set"  # terminal rows are never softened
         self.source = LawReference(after)
-        self.law = ExactLaw(ocp, moved, after, dtype)
+        self.law = ExactLaw(moved, (origins[0], origins[1]), after, dtype)
         self.feasible = max(FEASIBLE, ROUNDING * torch.finfo(dtype).eps)
 
     @property
@@ -199,24 +266,45 @@ class ExactCritic(AbstractCritic):
         """Evaluate the return.
 
         Args:
-            x: (..., nx) state [physical units].
+            x: (..., ntheta) parameters, the state unless the problem has more [physical units].
             u: (..., nu) input [physical units].
 
         Returns:
             (...,) return, -inf where infeasible.
         """
-        after, cost = self.law.model(x, u)
-        excess = torch.relu(torch.maximum(after - self.law.upper, self.law.lower - after))
-        value, outside = self._value(after)
-        penalty = column_sum(excess.T, (self.law.linear + self.law.square * excess).T)
-        result = -(cost + self.gamma * (penalty + value))
-        broken = torch.zeros_like(outside)
-        if self.hard_bounds:
-            broken = broken | (excess > self.feasible * self.law.width).any(dim=1)
+        model = self.law.model
+        theta, e = model.deviations(x, u)
+        cost, broken = self._rate(theta, e)
+        after, discount = theta[:, : model.nx], 1.0
+        for _ in range(self.held):
+            cost = cost + discount * model.stage(theta, after, e)
+            after, discount = model.after(theta, after, e), discount * self.gamma
+            excess = torch.relu(torch.maximum(after - self.law.upper, self.law.lower - after))
+            cost = cost + discount * column_sum(excess.T, (self.law.linear + self.law.square * excess).T)
+            if self.hard_bounds:
+                broken = broken | (excess > self.feasible * self.law.width).any(dim=1)
+        columns = model.layout
+        last = [e] if columns.u_last.stop > columns.u_last.start else []
+        value, outside = self._value(torch.cat([after, *last, theta[:, columns.d.start :]], dim=1))
         if self.hard_after:
             broken = broken | outside
+        result = -(cost + discount * value)
         result = torch.where(broken, torch.full_like(result, -torch.inf), result)
         return result.reshape(torch.broadcast_shapes(x.shape[:-1], u.shape[:-1]))
+
+    def _rate(self, theta: torch.Tensor, e: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Evaluate the cost of the first input's rate, and tell where it breaks its bounds."""
+        law, model = self.law, self.law.model
+        cost, broken = torch.zeros_like(e[:, 0]), torch.zeros_like(e[:, 0], dtype=torch.bool)
+        if model.layout.u_last.stop == model.layout.u_last.start:
+            return cost, broken
+        rate = e - theta[:, model.layout.u_last]
+        if model.rate:
+            cost = _quadratic(model.R_rate, rate)
+        if law.du_min.numel():
+            slack = self.feasible * (1 + rate.abs())
+            broken = ((rate > law.du_max + slack) | (rate < law.du_min - slack)).any(dim=1)
+        return cost, broken
 
     def _value(self, theta: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Evaluate `V = theta'P theta/2 + p'theta + c` of the piece, and tell where no piece holds theta."""
@@ -248,15 +336,17 @@ def encode_critic(
         dtype: floating type of the weights and of the result.
 
     Returns:
-        Module `critic(x (..., nx), u (..., nu)) -> (...,)` return; -inf where infeasible without soft bounds.
+        Module `critic(x (..., nx), u (..., nu)) -> (...,)` return; -inf where infeasible without soft bounds. Where
+        the problem has parameters beside the state, x is the whole `ocp.theta(...)`.
 
     Raises:
-        ModelError: for an unknown kind, a problem with parameters beside the state or with blocked moves, or if the
-            cost-to-go could not be computed completely.
+        ModelError: for an unknown kind, the "lqr" kind of a problem with parameters beside the state or with blocked
+            moves, or if the cost-to-go could not be computed completely.
     """
-    if not ocp.plain:
-        raise ModelError("ocp", "a critic needs theta = x_0 and a move a step", remedy="drop track, rate, d and blocks")
     if kind == "lqr":
+        if not ocp.plain:
+            text = "the closed form needs theta = x_0 and a move a step"
+            raise ModelError("ocp", text, remedy='use kind="exact", or drop track, rate, d and blocks')
         return LqrCritic(ocp, dtype)
     if kind != "exact":
         raise ModelError("kind", f"got {kind!r}, expected 'exact' or 'lqr'")

@@ -169,14 +169,14 @@ def _mix(corners: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarra
 
 
 def verify_critic(critic: nn.Module, ocp: Ocp, n: int = 1000, seed: int = 0, tolerance: float = 1e-7) -> Verification:
-    """Compare a critic with the online problem whose first input is fixed, at random states and inputs.
+    """Compare a critic with the online problem whose first input is fixed, at random parameters and inputs.
 
     `-min { cost of the problem from x | u_0 = u }`, relative to `max(|Q|, 1e-9 max |Q|)`.
 
     Args:
         critic: module `critic(x, u)`.
         ocp: the optimal control problem.
-        n: random pairs, x in the parameter box and u within its bounds, every fifth u on a bound.
+        n: random pairs, x (the whole `ocp.theta`) in the parameter box and u within its bounds, every fifth on one.
         seed: seed of the random pairs.
         tolerance: largest relative error that is ok.
 
@@ -186,7 +186,9 @@ def verify_critic(critic: nn.Module, ocp: Ocp, n: int = 1000, seed: int = 0, tol
     from .online import first_input_fixed
 
     rng = np.random.default_rng(seed)
-    x = rng.uniform(ocp.theta_min, ocp.theta_max, (n, ocp.nx))
+    low = np.concatenate([ocp.theta_min, ocp.parameters.low])
+    high = np.concatenate([ocp.theta_max, ocp.parameters.high])
+    x = rng.uniform(low, high, (n, len(low)))
     u = rng.uniform(ocp.u_min, ocp.u_max, (n, ocp.nu))
     u[::5] = np.where(rng.random(u[::5].shape) < 0.5, ocp.u_min, ocp.u_max)
     wanted = first_input_fixed(ocp, x, u)
