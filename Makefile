@@ -28,10 +28,11 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 install: $(INSTALLED)
 
-# The peers are compared against, never imported by the package. PPOPT asks for Gurobi, which it does not need here.
+# The peers are compared against, never imported by the package. PPOPT asks for Gurobi, which it does not need here,
+# PC-Gym for simulators, of which only its file of models is read.
 install-bench: $(INSTALLED)
-	$(BIN)/python -m pip install --quiet -c constraints.txt cvxopt pathos numba
-	$(BIN)/python -m pip install --quiet --no-deps ppopt
+	$(BIN)/python -m pip install --quiet -c constraints.txt cvxopt pathos numba jax
+	$(BIN)/python -m pip install --quiet --no-deps -c constraints.txt ppopt pcgym
 
 demo: $(INSTALLED)
 	$(BIN)/yannctl demo pendulum --out runs/demo
@@ -56,11 +57,13 @@ short: $(INSTALLED)
 	$(BIN)/python examples/run_all.py
 	$(BIN)/yannctl bench mpqp --short
 	$(BIN)/yannctl bench yann --short
+	$(BIN)/yannctl bench plants --short
 	$(BIN)/yannctl demo pendulum --short --out runs/demo-short
 
 bench: $(INSTALLED)
 	$(BIN)/yannctl bench mpqp --out runs/bench/mpqp.json
 	$(BIN)/yannctl bench yann --out runs/bench/yann.json
+	$(BIN)/yannctl bench plants --out runs/bench/plants.json
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -78,6 +78,9 @@ def test_ignition_trips_and_stays_finite() -> None:
     np.testing.assert_array_equal(held.tripped, first >= 0)
     over = np.flatnonzero(held.tripped)
     np.testing.assert_array_equal(held.x[over, first[over] + 1], held.x[over, -1])
+    blind = plant.rollout(lambda x: np.where(plant.trip(x), np.nan, 320.0)[:, None], start, 60)
+    np.testing.assert_array_equal(blind.x, held.x)
+    np.testing.assert_array_equal(blind.rewards, held.rewards)
 
 
 def test_trip_is_about_the_temperature_only() -> None:

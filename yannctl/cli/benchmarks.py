@@ -21,10 +21,11 @@ class Benchmark(StrEnum):
 
     mpqp = "mpqp"
     yann = "yann"
+    plants = "plants"
 
 
 def bench(
-    what: Annotated[Benchmark, typer.Argument(help="mpqp: the explicit solver; yann: the exact networks.")],
+    what: Annotated[Benchmark, typer.Argument(help="mpqp: the solver; yann: the networks; plants: the simulation.")],
     short: Short = False,
     out: Annotated[Path | None, typer.Option("--out", help="Also write the figures to this JSON file.")] = None,
     json: Json = False,

@@ -307,7 +307,8 @@ class AbstractPlant(DataSheet):
             action = np.asarray(policy(x[:, k]), dtype=float)
             if action.shape != (n, self.nu):
                 raise ModelError("policy", f"gave shape {action.shape}, expected {(n, self.nu)}")
-            u[:, k] = self.clip(action)
+            # What a policy says of a state that was left for good does not matter: it may well be NaN there.
+            u[:, k] = self.clip(np.where(tripped[:, None], u[:, k - 1] if k else self.u_min, action))
             rewards[:, k] = self.reward_tape.evaluate(x[:, k], u[:, k])[:, 0]
             after = check_channels("x", self.step_tape.evaluate(x[:, k], u[:, k]), self.x_names)
             x[:, k + 1] = np.where(tripped[:, None], x[:, k], after)
