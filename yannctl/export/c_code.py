@@ -1,8 +1,8 @@
-"""Write an explicit law as C99: constant tables and one function without heap, recursion or library calls."""
+"""Write a controller as C99: constant tables and functions without heap, recursion or library calls."""
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -14,24 +14,33 @@ from yannctl.files import write_whole
 from yannctl.pwa.law import PwaLaw
 from yannctl.types import ArrayLike, Float
 
+from .c_sections import Section, control_text, extension_section, filter_section, row_operations, tree_section
 from .c_text import (
     CLIP,
     braced,
+    dot_lines,
     fill_template,
     hex_number,
     index_type,
     integers,
     limit_tables,
     name_lines,
-    numbers,
     plain,
 )
+from .clip_tables import ClipTables
+from .control_reference import ControlReference
 from .law_tables import LawTables
+from .residual_tables import ResidualTables
+from .row_order import telling_rows_first
+from .tree_tables import TreeTables
 
-CODE_BYTES = 1024  # allowed for the instructions; gcc -Os needs about a third of it
-STACK_BYTES = 256  # allowed for the stack frame of one call
+CODE_BYTES = 1024  # allowed for the instructions of the law; gcc -Os needs about a third of it
+SECTION_BYTES = 1536  # allowed for those of each further section
+STACK_BYTES = 256  # allowed for the stack frames of one call, local arrays apart
 
 Precision = Literal["double", "float"]
+Search = Literal["scan", "tree"]
+Outside = Literal["nearest", "safe"]
 
 _SYSTEM_HEADERS = frozenset({"float", "stddef", "stdint"})  # a file of that name would hide the system's
 
@@ -53,6 +62,9 @@ class CExport:
         out_min: lower limits applied outside all regions (n_out,), or None.
         out_max: upper limits applied outside all regions (n_out,), or None.
         tolerance: violation above which the status is OUTSIDE, scaled units.
+        search: "scan" or "tree".
+        n_regions: regions in the tables.
+        reference: the same evaluation rule in numpy.
     """
 
     name: str
@@ -67,6 +79,14 @@ class CExport:
     out_min: Float[np.ndarray, " n_out"] | None
     out_max: Float[np.ndarray, " n_out"] | None
     tolerance: float
+    search: str
+    n_regions: int
+    reference: ControlReference = field(repr=False)
+
+    @property
+    def source(self) -> Path:
+        """The C file."""
+        return self.folder / f"{self.name}.c"
 
 
 class _Compact(NamedTuple):
@@ -86,12 +106,17 @@ def write_c(
     safe_output: ArrayLike | None = None,
     out_min: ArrayLike | None = None,
     out_max: ArrayLike | None = None,
+    search: Search = "scan",
+    outside: Outside = "nearest",
+    extension: Any = None,
+    clip: Any = None,
 ) -> CExport:
-    """Write `<name>.h`, `<name>.c` and `<name>_README.txt`: the explicit law as C99.
+    """Write `<name>.h`, `<name>.c` and `<name>_README.txt`: law, learned part and safety filter as C99.
 
-    The double build equals `law(theta)` in every bit when compiled with `-ffp-contract=off`; outside all regions it
-    extends the nearest one and says so in its status. One call does at most q (2 ntheta + 2) + n_out (2 ntheta + 2) +
-    n_out 2 + 2 ntheta + 1 floating-point operations, q the number of rows of all regions.
+    The explicit law needs no solver on the chip. The double build equals `law(theta)` in every bit when compiled with
+    `-ffp-contract=off`, by scan and by tree; every build equals `CExport.reference` in every bit. A scan does at most
+    q (2 ntheta + 3) + n_out (2 ntheta + 4) + 2 ntheta + 1 floating-point operations, q the number of rows of all
+    regions; the header states the number for what was written.
 
     Args:
         law: a complete explicit law.
@@ -101,32 +126,41 @@ def write_c(
         safe_output: u written with BAD_INPUT (n_out,), physical units; default: the law at the centre of its domain.
         out_min: lower limits of u (n_out,) applied where theta is outside all regions; default: none.
         out_max: upper limits, given together with `out_min`.
+        search: "scan" compares all rows; "tree" descends, with fewer operations and larger tables.
+        outside: where no region holds theta, "nearest" continues the nearest region (a tree then scans), "safe" gives
+            the safe output.
+        extension: the learned part, a `yann.ExtendedActor` of kind "residual", or `ResidualTables`; default: none.
+        clip: safety filter of one input, such as `assurance.ClipFilter`, or `ClipTables`; default: none.
 
     Returns:
-        The files and their costs.
+        The files, their costs and the reference.
 
     Raises:
-        ModelError: no law at all or one that is not complete, a name that is no C identifier, limits or a safe output
-            that do not fit.
+        ModelError: no law at all or one that is not complete, a name that is no C identifier, limits, a safe output, a
+            learned part or a filter that do not fit.
     """
     _check_name(name)
-    if not isinstance(law, PwaLaw):
-        raise ModelError(
-            "law",
-            f"only a law can be written as C, got {type(law).__name__}",
-            remedy="give the PwaLaw the controller was compiled from, or the result of solve_mpqp",
-        )
-    if law.status != "complete":
-        raise ModelError(
-            "law",
-            f"is {law.status}: {law.message}",
-            remedy="only a complete law is exported; solve with a larger budget",
-        )
-    tables = LawTables.of(law, precision)
+    _check_law(law)
+    if search not in {"scan", "tree"}:
+        raise ModelError("search", f"got {search!r}", remedy='use "scan" or "tree"')
+    if outside not in {"nearest", "safe"}:
+        raise ModelError("outside", f"got {outside!r}", remedy='use "nearest" or "safe"')
+    tables = telling_rows_first(law, LawTables.of(law, precision))
     safe, lower, upper = _outputs(law, tables, safe_output, out_min, out_max)
+    reference = ControlReference(
+        tables=tables,
+        tolerance=tables.outside_tolerance(law),
+        safe_output=safe,
+        out_min=lower,
+        out_max=upper,
+        outside=outside,
+        residual=None if extension is None else ResidualTables.of(extension, precision),
+        clip=None if clip is None else ClipTables.of(clip, precision),
+    )
+    _check_parts(reference)
     compact = _share_gains(tables)
-    tolerance = tables.outside_tolerance(law)
-    fields = _fields(law, compact, name, safe, lower, upper, tolerance)
+    tree = TreeTables.of(law, tables, compact.law_of, len(compact.F)) if search == "tree" else None
+    fields = _fields(law, compact, name, reference, tree)
     folder = Path(folder)
     targets = {
         "controller.h.in": folder / f"{name}.h",
@@ -147,15 +181,18 @@ def write_c(
         safe_output=safe,
         out_min=lower,
         out_max=upper,
-        tolerance=tolerance,
+        tolerance=reference.tolerance,
+        search=search,
+        n_regions=tables.n_regions,
+        reference=reference,
     )
 
 
 def operation_bound(n_rows: int, n_theta: int, n_out: int) -> int:
-    """Floating-point operations of one call at most.
+    """Floating-point operations of one scan at most.
 
-    Every row costs ntheta products, ntheta sums and two comparisons; every output the same and, outside all regions,
-    two comparisons with its limits; every parameter two comparisons; the status one.
+    Every row costs ntheta products, ntheta sums and three comparisons; every output ntheta products, ntheta sums, two
+    comparisons and, outside all regions, two more with its limits; every parameter two comparisons; the status one.
 
     Args:
         n_rows: rows of all regions.
@@ -165,7 +202,34 @@ def operation_bound(n_rows: int, n_theta: int, n_out: int) -> int:
     Returns:
         The bound.
     """
-    return n_rows * (2 * n_theta + 2) + n_out * (2 * n_theta + 4) + 2 * n_theta + 1
+    return n_rows * row_operations(n_theta) + n_out * (2 * n_theta + 4) + 2 * n_theta + 1
+
+
+def _check_law(law: Any) -> None:
+    """Refuse what is no complete law."""
+    if not isinstance(law, PwaLaw):
+        raise ModelError(
+            "law",
+            f"only a law can be written as C, got {type(law).__name__}",
+            remedy="give the PwaLaw the controller was compiled from, or the result of solve_mpqp",
+        )
+    if law.status != "complete":
+        raise ModelError(
+            "law",
+            f"is {law.status}: {law.message}",
+            remedy="only a complete law is exported; solve with a larger budget",
+        )
+
+
+def _check_parts(reference: ControlReference) -> None:
+    """Refuse a learned part or filter of another size than the law."""
+    tables, residual, clip = reference.tables, reference.residual, reference.clip
+    if residual is not None and (residual.nx > tables.n_theta or residual.sizes[-1] != tables.n_out):
+        text = f"maps {residual.nx} states to {residual.sizes[-1]} inputs, the law {tables.n_theta} to {tables.n_out}"
+        raise ModelError("extension", text, remedy="extend the actor of this law")
+    if clip is not None and (clip.nx > tables.n_theta or tables.n_out != 1):
+        text = f"is for {clip.nx} states and 1 input, the law maps {tables.n_theta} to {tables.n_out}"
+        raise ModelError("clip", text, remedy="give the filter of this plant")
 
 
 def _check_name(name: str) -> None:
@@ -209,26 +273,12 @@ def _share_gains(tables: LawTables) -> _Compact:
 
 
 def _fields(
-    law: PwaLaw,
-    compact: _Compact,
-    name: str,
-    safe: np.ndarray,
-    lower: np.ndarray | None,
-    upper: np.ndarray | None,
-    tolerance: float,
+    law: PwaLaw, compact: _Compact, name: str, reference: ControlReference, tree: TreeTables | None
 ) -> dict[str, str]:
     """Everything the templates ask for."""
-    tables = compact.tables
-    start_type, law_type = index_type(len(tables.k)), index_type(len(compact.F))
-    table_bytes = (
-        sum(a.nbytes for a in (tables.H, tables.k, compact.F, compact.g, safe))
-        + (0 if lower is None or upper is None else lower.nbytes + upper.nbytes)
-        + len(tables.row_start) * np.dtype(start_type.removesuffix("_t")).itemsize
-        + tables.n_regions * np.dtype(law_type.removesuffix("_t")).itemsize
-    )
+    tables, residual, clip = compact.tables, reference.residual, reference.clip
     width = tables.H.dtype.itemsize
-    clipped = lower is not None
-    return {
+    base = {
         "name": name,
         "upper": name.upper(),
         "guard": f"{name.upper()}_H",
@@ -239,38 +289,125 @@ def _fields(
         "n_out": str(tables.n_out),
         "n_regions": str(tables.n_regions),
         "n_rows": str(len(tables.k)),
-        "n_starts": str(len(tables.row_start)),
         "n_laws": str(len(compact.F)),
+    }
+    tree_part = None if tree is None else tree_section(tree, len(compact.F), len(tables.k), reference.outside, base)
+    others = [
+        None if residual is None else extension_section(residual, base),
+        None if clip is None else filter_section(clip, base),
+    ]
+    extension, filtering = (part.text if part else "" for part in others)
+    sections = [part for part in (tree_part, *others) if part is not None]
+    table_fields, table_bytes = _table_fields(compact, reference, name)
+    costs = _costs(tables, sections, tree is None or reference.outside == "nearest", table_bytes)
+    clipped = reference.out_min is not None
+    nearest = "the gains of the nearest region were used" + (", clipped to the output limits" if clipped else "")
+    scans = tree is None or reference.outside == "nearest" or not tree.searches
+    return {
+        **base,
+        **table_fields,
+        **costs,
+        **_texts(law, reference, tree),
+        "search": (fill_template("scan.c.in", base) if scans else "")
+        + (tree_part.text if tree_part else fill_template("find_scan.c.in", base)),
+        "row_sum": dot_lines("row", "theta", tables.n_theta, 1, 4),
+        "law_sum": dot_lines("F[law][r]", "theta", tables.n_theta, 1, 8),
+        "extension": extension,
+        "filter": filtering,
+        "control": control_text(residual, clip, reference.outside, base),
+        "declarations": _declarations(reference, base),
+        "outside_text": nearest if reference.outside == "nearest" else "u is the safe value",
+        "outside_safe": ""
+        if reference.outside == "nearest"
+        else f"    if (violation > TOLERANCE) {{\n        return reject(u, {name.upper()}_OUTSIDE);\n    }}\n",
+        "law_id": _law_id(tables, [array for part in sections for array in part.arrays]),
+    }
+
+
+def _table_fields(compact: _Compact, reference: ControlReference, name: str) -> tuple[dict[str, str], int]:
+    """The law's tables as text, and their size [byte]."""
+    tables = compact.tables
+    kept = reference.outside == "nearest"  # else the safe value stands there
+    lower, upper = (reference.out_min, reference.out_max) if kept else (None, None)
+    start_type, law_type = index_type(len(tables.k)), index_type(len(compact.F))
+    table_bytes = (
+        sum(a.nbytes for a in (tables.H, tables.k, compact.F, compact.g, reference.safe_output))
+        + (0 if lower is None or upper is None else lower.nbytes + upper.nbytes)
+        + len(tables.row_start) * np.dtype(start_type.removesuffix("_t")).itemsize
+        + tables.n_regions * np.dtype(law_type.removesuffix("_t")).itemsize
+    )
+    return {
+        "n_starts": str(len(tables.row_start)),
         "start_type": start_type,
         "law_type": law_type,
         "row_start": integers(tables.row_start),
         "law_of": integers(compact.law_of),
-        "H": braced(tables.H),
-        "k": numbers(tables.k),
+        "rows": braced(np.column_stack([tables.H, tables.k])),
+        "row_width": str(tables.n_theta + 1),
         "F": braced(compact.F),
         "g": braced(compact.g),
-        "safe": ", ".join(map(hex_number, safe)),
-        "safe_text": "{" + ", ".join(f"{float(v):.9g}" for v in safe) + "}",
+        "safe": ", ".join(map(hex_number, reference.safe_output)),
         "limit_tables": limit_tables(name, lower, upper),
-        "clip": CLIP.replace("UPPER", name.upper()) if clipped else "",
-        "clip_note": ", clipped to the output limits" if clipped else "",
-        "tolerance": hex_number(tables.H.dtype.type(tolerance)),
+        "clip": CLIP.replace("UPPER", name.upper()) if lower is not None else "",
+        "tolerance": hex_number(tables.H.dtype.type(reference.tolerance)),
+    }, table_bytes
+
+
+def _costs(tables: LawTables, sections: list[Section], scans: bool, table_bytes: int) -> dict[str, str]:
+    """Operations, flash and RAM as text."""
+    own = operation_bound(len(tables.k) if scans else 0, tables.n_theta, tables.n_out)
+    operations = own + sum(part.operations for part in sections)
+    all_bytes = table_bytes + sum(part.table_bytes for part in sections)
+    code_bytes = CODE_BYTES + SECTION_BYTES * len(sections)
+    stack = STACK_BYTES + sum(part.stack_bytes for part in sections) + 64 * len(sections)
+    return {
+        "operation_bound": str(operations),
+        "table_bytes": str(all_bytes),
+        "code_bytes": str(code_bytes),
+        "flash_bytes": str(all_bytes + code_bytes),
+        "ram_bytes": str((tables.n_theta + tables.n_out) * tables.H.dtype.itemsize + stack),
+    }
+
+
+def _texts(law: PwaLaw, reference: ControlReference, tree: TreeTables | None) -> dict[str, str]:
+    """Sentences of the header and of the README."""
+    parts = ["the law"]
+    parts += ["the learned part"] if reference.residual is not None else []
+    parts += ["the safety filter"] if reference.clip is not None else []
+    down = "" if tree is None else f"search tree of {tree.n_inner} nodes and {tree.n_leaves} leaves, depth {tree.depth}"
+    return {
+        "search_text": down or "found by a scan of all regions",
+        "parts_text": ", ".join(parts),
+        "safe_text": "{" + ", ".join(f"{float(v):.9g}" for v in reference.safe_output) + "}",
         "theta_lines": name_lines("theta", law.theta_names or ()),
         "out_lines": name_lines("u", law.out_names or ()),
         "theta_names": ", ".join(map(plain, law.theta_names or ())),
         "out_names": ", ".join(map(plain, law.out_names or ())),
-        "law_id": _law_id(tables),
-        "operation_bound": str(operation_bound(len(tables.k), tables.n_theta, tables.n_out)),
-        "table_bytes": str(table_bytes),
-        "code_bytes": str(CODE_BYTES),
-        "flash_bytes": str(table_bytes + CODE_BYTES),
-        "ram_bytes": str((tables.n_theta + tables.n_out) * width + STACK_BYTES),
+        "measured": "",
     }
 
 
-def _law_id(tables: LawTables) -> str:
+def _declarations(reference: ControlReference, base: dict[str, str]) -> str:
+    """Prototypes of the sections."""
+    name, upper = base["name"], base["upper"]
+    lines = []
+    if reference.residual is not None:
+        lines += [
+            "\n/* What the learned part would add, before the limits. */",
+            f"void {name}_learned(const {name}_real theta[{upper}_N_THETA], {name}_real change[{upper}_N_OUT]);",
+        ]
+    if reference.clip is not None:
+        lines += [
+            "\n/* The safe input nearest to a proposed one; the certified input takes the place of NaN or infinity. */",
+            f"{name}_status {name}_filter(const {name}_real theta[{upper}_N_THETA], {name}_real proposal,",
+            f"    {name}_real certified, {name}_real *u);",
+        ]
+    return "\n".join(lines)
+
+
+def _law_id(tables: LawTables, further: list[np.ndarray]) -> str:
     """First 32 bits of the SHA-256 of all tables, hexadecimal."""
     digest = hashlib.sha256()
-    for array in (tables.row_start, tables.H, tables.k, tables.F, tables.g):
+    for array in (tables.row_start, tables.H, tables.k, tables.F, tables.g, *further):
         digest.update(np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<")).tobytes())
     return digest.hexdigest()[:8]

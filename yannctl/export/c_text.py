@@ -12,7 +12,8 @@ CLIP = """\
         for (r = 0U; r < UPPER_N_OUT; ++r) {
             if (!(u[r] >= OUT_MIN[r])) {
                 u[r] = OUT_MIN[r];
-            } else if (!(u[r] <= OUT_MAX[r])) {
+            }
+            if (!(u[r] <= OUT_MAX[r])) {
                 u[r] = OUT_MAX[r];
             }
         }
@@ -75,6 +76,48 @@ def integers(values: np.ndarray) -> str:
     return ",\n".join("    " + ", ".join(f"{v}U" for v in values[i : i + 16]) for i in range(0, len(values), 16))
 
 
+def integer_pairs(values: np.ndarray) -> str:
+    """Pairs of unsigned integers, a few a line.
+
+    Args:
+        values: integers (n, 2).
+
+    Returns:
+        The lines.
+    """
+    pairs = [f"{{{a}U, {b}U}}" for a, b in values]
+    return ",\n".join("    " + ", ".join(pairs[i : i + 8]) for i in range(0, len(pairs), 8))
+
+
+def constant(value: float | np.floating | np.ndarray) -> str:
+    """A hexadecimal constant that stands inside an expression.
+
+    Args:
+        value: a finite number, an array of no axes included.
+
+    Returns:
+        The literal, in parentheses when it is negative.
+    """
+    text = hex_number(value[()] if isinstance(value, np.ndarray) else value)
+    return f"({text})" if text.startswith("-") else text
+
+
+def dot_lines(row: str, vector: str, n: int, first: int, indent: int) -> str:
+    """Statements that add products to `sum`, in order.
+
+    Args:
+        row: text of the row.
+        vector: text of the vector.
+        n: length of both.
+        first: first product to add.
+        indent: spaces before each statement.
+
+    Returns:
+        The lines.
+    """
+    return "".join(f"{' ' * indent}sum += {row}[{j}] * {vector}[{j}];\n" for j in range(first, n))
+
+
 def index_type(largest: int) -> str:
     """The smallest stdint type that holds an index.
 
@@ -84,7 +127,7 @@ def index_type(largest: int) -> str:
     Returns:
         The C type.
     """
-    return "uint16_t" if largest <= 0xFFFF else "uint32_t"
+    return "uint8_t" if largest <= 0xFF else "uint16_t" if largest <= 0xFFFF else "uint32_t"
 
 
 def limit_tables(name: str, lower: np.ndarray | None, upper: np.ndarray | None) -> str:

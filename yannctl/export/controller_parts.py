@@ -1,0 +1,114 @@
+"""Learned part and safety filter as tensors of a controller file, and back.
+
+Names: `residual.weights.0`, `residual.biases.0`, …, `residual.centre`, `residual.scale`, `residual.reach`,
+`residual.u_min`, `residual.u_max`, `residual.angles`, `residual.activation` (its place in `ACTIVATIONS`), and
+`filter.F_low`, `filter.g_low`, `filter.F_high`, `filter.g_high`, `filter.u_min`, `filter.u_max`.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from yannctl.errors import FileFormatError
+from yannctl.pwa.law import PwaLaw
+
+from .clip_tables import ClipTables
+from .controller_file import load_controller
+from .residual_tables import ACTIVATIONS, ResidualTables
+
+_RESIDUAL = ("centre", "scale", "reach", "u_min", "u_max")
+_FILTER = ("F_low", "g_low", "F_high", "g_high", "u_min", "u_max")
+
+
+def controller_tensors(extension: Any = None, clip: Any = None) -> dict[str, np.ndarray]:
+    """Give the tensors that `save_controller` keeps beside the law.
+
+    Args:
+        extension: a `yann.ExtendedActor` or `ResidualTables`, or None.
+        clip: a safety filter such as `assurance.ClipFilter`, or None.
+
+    Returns:
+        Arrays by name, for `save_controller(..., extension=...)`.
+    """
+    tensors: dict[str, np.ndarray] = {}
+    if extension is not None:
+        tables = ResidualTables.of(extension, "double")
+        for i, (weight, bias) in enumerate(zip(tables.weights, tables.biases, strict=True)):
+            tensors[f"residual.weights.{i}"], tensors[f"residual.biases.{i}"] = weight, bias
+        tensors |= {f"residual.{name}": getattr(tables, name) for name in _RESIDUAL}
+        tensors["residual.angles"] = np.array(tables.angles, np.int64)
+        tensors["residual.activation"] = np.array([ACTIVATIONS.index(tables.kind)], np.int64)
+    if clip is not None:
+        tables = ClipTables.of(clip, "double")
+        tensors |= {f"filter.{name}": np.atleast_1d(getattr(tables, name)) for name in _FILTER}
+    return tensors
+
+
+def controller_parts(tensors: Mapping[str, np.ndarray]) -> tuple[ResidualTables | None, ClipTables | None]:
+    """Read learned part and filter from the tensors of a controller file.
+
+    Args:
+        tensors: arrays by name.
+
+    Returns:
+        The learned part and the filter in double precision, None where the file has none.
+
+    Raises:
+        FileFormatError: a tensor is missing, or there are tensors of another kind.
+    """
+    known = tuple(name for name in tensors if name.startswith(("residual.", "filter.")))
+    if len(known) != len(tensors):
+        foreign = next(name for name in tensors if name not in known)
+        raise FileFormatError(f"tensor {foreign!r} has no C form; save learned parts with controller_tensors")
+    try:
+        return _residual(tensors), _filter(tensors)
+    except KeyError as error:
+        raise FileFormatError(f"tensor {error.args[0]!r} is missing; save the controller again") from error
+
+
+def read_parts(path: str | Path) -> tuple[PwaLaw, ResidualTables | None, ClipTables | None]:
+    """Read a law file or a controller file.
+
+    Args:
+        path: a file written by `PwaLaw.save` or `save_controller`.
+
+    Returns:
+        The law, the learned part and the filter, None where there is none.
+
+    Raises:
+        FileFormatError: neither kind of file, or a damaged one.
+    """
+    try:
+        content = load_controller(path)
+    except FileFormatError as error:
+        if "digest" in str(error):
+            raise
+        return PwaLaw.load(path), None, None
+    return content.law, *controller_parts(content.extension)
+
+
+def _residual(tensors: Mapping[str, np.ndarray]) -> ResidualTables | None:
+    """The learned part, if there is one."""
+    count = sum(name.startswith("residual.weights.") for name in tensors)
+    if count == 0:
+        return None
+    kind = int(tensors["residual.activation"][0])
+    if not 0 <= kind < len(ACTIVATIONS):
+        raise FileFormatError(f"activation {kind} is unknown; save the controller again")
+    return ResidualTables(
+        weights=tuple(tensors[f"residual.weights.{i}"] for i in range(count)),
+        biases=tuple(tensors[f"residual.biases.{i}"] for i in range(count)),
+        kind=ACTIVATIONS[kind],
+        angles=tuple(int(i) for i in tensors["residual.angles"]),
+        **{name: tensors[f"residual.{name}"] for name in _RESIDUAL},
+    )
+
+
+def _filter(tensors: Mapping[str, np.ndarray]) -> ClipTables | None:
+    """The filter, if there is one."""
+    if "filter.F_low" not in tensors:
+        return None
+    arrays = [tensors[f"filter.{name}"] for name in _FILTER]
+    return ClipTables(*arrays[:4], *(np.asarray(bound[0]) for bound in arrays[4:]))
