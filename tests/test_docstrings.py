@@ -39,7 +39,8 @@ def _arguments(node: Function) -> list[str]:
 def _is_option(argument: ast.arg) -> bool:
     """Say whether the command line documents it: `Annotated[..., typer.Option(help=...)]` or a shared alias of one."""
     text = ast.unparse(argument.annotation) if argument.annotation else ""
-    return text.startswith("Annotated[") or text in {"Json", "Seed", "Short", "LawFile", "ConfigFile"}
+    known = {"Json", "Seed", "Short", "LawFile", "ConfigFile", "ControllerFile", "Cpu"}
+    return text.startswith("Annotated[") or text in known
 
 
 def _is_kernel(path: Path) -> bool:

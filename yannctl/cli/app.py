@@ -15,6 +15,7 @@ from .benchmarks import bench
 from .bridge import hil_app
 from .demonstration import demo
 from .evaluation import evaluate, tune
+from .exports import pil_app
 from .laws import export_app, solve
 from .machine import doctor
 from .training import train
@@ -37,6 +38,7 @@ app.command("eval")(evaluate)
 app.command()(tune)
 app.add_typer(export_app, name="export")
 app.add_typer(hil_app, name="hil")
+app.add_typer(pil_app, name="pil")
 app.command()(bench)
 app.command()(doctor)
 

@@ -235,3 +235,34 @@ def returns_by_policy(returns: Mapping[str, np.ndarray]) -> Figure:
     axis.set_title("Starts all around: how the returns are spread", loc="left", fontsize=11)
     axis.legend(frameon=False, fontsize=9)
     return figure
+
+
+def cost_against_size(forms: Sequence, most: int | None, flash_bytes: int | None, title: str) -> Figure:
+    """Draw instructions against flash of every form of a law, with the budget.
+
+    Args:
+        forms: the forms, with `name`, `typical`, `instructions` and `flash_bytes`.
+        most: instructions of the budget, None for none.
+        flash_bytes: flash of the budget [byte], None for none.
+        title: what was measured.
+
+    Returns:
+        The figure.
+    """
+    figure, axes = new_figure(7.2, 4.4)
+    axis = axes[0, 0]
+    for form, colour in zip(forms, ("#0072B2", "#D55E00", "#009E73", "#CC79A7"), strict=False):
+        size = form.flash_bytes / 1024
+        axis.plot([size, size], [form.typical, form.instructions], color=colour, lw=2)
+        axis.plot(size, form.instructions, "o", color=colour, label=f"{form.name} ({form.flash_bytes} B)")
+        axis.plot(size, form.typical, "_", color=colour, ms=12, mew=2)
+    axis.set(yscale="log", xlabel="flash [KiB]", ylabel="instructions an evaluation")
+    axis.set_xlim(0, 1.15 * max([form.flash_bytes for form in forms] + [flash_bytes or 0]) / 1024)
+    if most is not None:
+        axis.axhline(most, color=GREY, ls="--", lw=1.2)
+        axis.annotate(f"at most {most}", (0.01, most), xycoords=("axes fraction", "data"), va="bottom", color=GREY)
+    if flash_bytes is not None:
+        axis.axvline(flash_bytes / 1024, color=GREY, ls="--", lw=1.2)
+    axis.set_title(f"{title}: dot = largest, bar = median", loc="left", fontsize=11)
+    axis.legend(frameon=False, fontsize=9)
+    return figure

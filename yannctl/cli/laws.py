@@ -1,4 +1,4 @@
-"""`yannctl solve | export`: from a problem file to a law, and to C code or an ONNX graph."""
+"""`yannctl solve | export onnx`: from a problem file to a law, and to an ONNX graph."""
 
 import time
 from pathlib import Path
@@ -8,8 +8,6 @@ import typer
 
 from .console import Output
 from .options import Json
-
-LawFile = Annotated[Path, typer.Argument(help="Law file written by `yannctl solve`.", metavar="LAW")]
 
 export_app = typer.Typer(help="Write a law as code that runs without Python.", no_args_is_help=True)
 
@@ -40,42 +38,6 @@ def solve(
     output.line(f"written to {out}")
     output.result({**data, "n_laws": law.n_laws, "audit_open_facets": audit.n_open, "file": out})
     if law.status != "complete":
-        raise typer.Exit(1)
-
-
-@export_app.command("c")
-def export_c(
-    file: LawFile,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the C files.")] = Path("controller_c"),
-    precision: Annotated[Literal["double", "float"], typer.Option(help="Type of the numbers in C.")] = "double",
-    check: Annotated[bool, typer.Option(help="Compile it and compare with Python, where a compiler is found.")] = True,
-    json: Json = False,
-) -> None:
-    """Write the law as C99: constant tables, no heap, no solver, a bounded number of operations."""
-    from yannctl import PwaLaw, export
-
-    output = Output(json)
-    law = PwaLaw.load(file)
-    code = export.write_c(law, out, precision=precision)
-    output.line(
-        f"{len(code.files)} files in {out}; at most {code.operation_bound} operations, {code.flash_bytes} B flash"
-    )
-    data = {
-        "files": code.files,
-        "operation_bound": code.operation_bound,
-        "flash_bytes": code.flash_bytes,
-        "ram_bytes": code.ram_bytes,
-    }
-    if not check:
-        output.result(data)
-        return
-    found = export.check_c(code, law, n_points=20_000, seed=0)
-    if found.skipped:
-        output.line(f"not compiled here: {found.reason}")
-    else:
-        output.line(f"{found.compiler}: largest difference from Python {found.max_abs:.1e} on {found.n_points} points")
-    output.result({**data, "c_vs_python_max_abs": found.max_abs, "skipped": found.skipped, "reason": found.reason})
-    if not found.skipped and not found.ok:
         raise typer.Exit(1)
 
 

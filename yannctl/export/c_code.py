@@ -89,8 +89,15 @@ class CExport:
         return self.folder / f"{self.name}.c"
 
 
-class _Compact(NamedTuple):
-    """Tables with equal gains stored once."""
+class CompactLaw(NamedTuple):
+    """Tables with equal gains stored once.
+
+    Args:
+        tables: the law's tables.
+        law_of: number of each region's gains (n_regions,).
+        F: different gains (n_laws, n_out, ntheta).
+        g: their offsets (n_laws, n_out).
+    """
 
     tables: LawTables
     law_of: np.ndarray
@@ -139,8 +146,8 @@ def write_c(
         ModelError: no law at all or one that is not complete, a name that is no C identifier, limits, a safe output, a
             learned part or a filter that do not fit.
     """
-    _check_name(name)
-    _check_law(law)
+    check_name(name)
+    check_law(law)
     if search not in {"scan", "tree"}:
         raise ModelError("search", f"got {search!r}", remedy='use "scan" or "tree"')
     if outside not in {"nearest", "safe"}:
@@ -158,7 +165,7 @@ def write_c(
         clip=None if clip is None else ClipTables.of(clip, precision),
     )
     _check_parts(reference)
-    compact = _share_gains(tables)
+    compact = share_gains(tables)
     tree = TreeTables.of(law, tables, compact.law_of, len(compact.F)) if search == "tree" else None
     fields = _fields(law, compact, name, reference, tree)
     folder = Path(folder)
@@ -205,8 +212,15 @@ def operation_bound(n_rows: int, n_theta: int, n_out: int) -> int:
     return n_rows * row_operations(n_theta) + n_out * (2 * n_theta + 4) + 2 * n_theta + 1
 
 
-def _check_law(law: Any) -> None:
-    """Refuse what is no complete law."""
+def check_law(law: Any) -> None:
+    """Refuse what is no complete law.
+
+    Args:
+        law: the law.
+
+    Raises:
+        ModelError: it cannot be exported.
+    """
     if not isinstance(law, PwaLaw):
         raise ModelError(
             "law",
@@ -232,8 +246,15 @@ def _check_parts(reference: ControlReference) -> None:
         raise ModelError("clip", text, remedy="give the filter of this plant")
 
 
-def _check_name(name: str) -> None:
-    """Refuse what cannot be a C identifier would leave the folder or hide a system header."""
+def check_name(name: str) -> None:
+    """Refuse what cannot be a C identifier, would leave the folder or hide a system header.
+
+    Args:
+        name: the name.
+
+    Raises:
+        ModelError: it cannot be used.
+    """
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,40}", name) or name.lower() in _SYSTEM_HEADERS:
         raise ModelError("name", f"got {name!r}", remedy="use a C identifier of at most 41 letters, digits and _")
 
@@ -263,17 +284,24 @@ def _vector(field: str, value: ArrayLike, tables: LawTables) -> np.ndarray:
     return vector
 
 
-def _share_gains(tables: LawTables) -> _Compact:
-    """Store gains that are equal in every bit once, in order of first use."""
+def share_gains(tables: LawTables) -> CompactLaw:
+    """Store gains that are equal in every bit once, in order of first use.
+
+    Args:
+        tables: the law's tables.
+
+    Returns:
+        Different gains and the number of each region's.
+    """
     flat = np.concatenate([tables.F.reshape(tables.n_regions, -1), tables.g], axis=1)
     seen: dict[bytes, int] = {}
     law_of = np.array([seen.setdefault(row.tobytes(), len(seen)) for row in flat])
     first = np.array([int(np.argmax(law_of == index)) for index in range(len(seen))])
-    return _Compact(tables, law_of, tables.F[first], tables.g[first])
+    return CompactLaw(tables, law_of, tables.F[first], tables.g[first])
 
 
 def _fields(
-    law: PwaLaw, compact: _Compact, name: str, reference: ControlReference, tree: TreeTables | None
+    law: PwaLaw, compact: CompactLaw, name: str, reference: ControlReference, tree: TreeTables | None
 ) -> dict[str, str]:
     """Everything the templates ask for."""
     tables, residual, clip = compact.tables, reference.residual, reference.clip
@@ -320,11 +348,11 @@ def _fields(
         "outside_safe": ""
         if reference.outside == "nearest"
         else f"    if (violation > TOLERANCE) {{\n        return reject(u, {name.upper()}_OUTSIDE);\n    }}\n",
-        "law_id": _law_id(tables, [array for part in sections for array in part.arrays]),
+        "law_id": law_digest(tables, [array for part in sections for array in part.arrays]),
     }
 
 
-def _table_fields(compact: _Compact, reference: ControlReference, name: str) -> tuple[dict[str, str], int]:
+def _table_fields(compact: CompactLaw, reference: ControlReference, name: str) -> tuple[dict[str, str], int]:
     """The law's tables as text, and their size [byte]."""
     tables = compact.tables
     kept = reference.outside == "nearest"  # else the safe value stands there
@@ -405,8 +433,16 @@ def _declarations(reference: ControlReference, base: dict[str, str]) -> str:
     return "\n".join(lines)
 
 
-def _law_id(tables: LawTables, further: list[np.ndarray]) -> str:
-    """First 32 bits of the SHA-256 of all tables, hexadecimal."""
+def law_digest(tables: LawTables, further: list[np.ndarray]) -> str:
+    """Digest all tables.
+
+    Args:
+        tables: the law's tables.
+        further: arrays of the other sections.
+
+    Returns:
+        First 32 bits of their SHA-256, hexadecimal.
+    """
     digest = hashlib.sha256()
     for array in (tables.row_start, tables.H, tables.k, tables.F, tables.g, *further):
         digest.update(np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<")).tobytes())

@@ -98,7 +98,7 @@ def constant(value: float | np.floating | np.ndarray) -> str:
     Returns:
         The literal, in parentheses when it is negative.
     """
-    text = hex_number(value[()] if isinstance(value, np.ndarray) else value)
+    text = hex_number(np.asarray(value).reshape(-1)[0])
     return f"({text})" if text.startswith("-") else text
 
 

@@ -1,8 +1,9 @@
 """The safety filter of one input as bare arrays, and the evaluation rule its C text follows.
 
 `low = max(u_min, max_i g_low_i + F_low_i x)`, `high = min(u_max, min_i g_high_i + F_high_i x)`, and the input
-nearest to the proposed one between them. Where the ends cross, the upper end wins, and the limits always win. A
-proposal that is NaN or infinite gives way to the certified law's input. Sums start with the offset and run in column order.
+nearest to the proposed one between them. Where the ends cross, the upper end wins, and the limits always win.
+A proposal that is NaN or infinite gives way to the certified law's input. Sums start with the offset and run in column
+order.
 """
 
 from dataclasses import dataclass

@@ -15,7 +15,8 @@ from yannctl.errors import FileFormatError
 from yannctl.pwa.law import PwaLaw
 
 from .clip_tables import ClipTables
-from .controller_file import load_controller
+from .controller_file import ControllerFile, load_controller
+from .policy_file import KEY, policy_of
 from .residual_tables import ACTIVATIONS, ResidualTables
 
 _RESIDUAL = ("centre", "scale", "reach", "u_min", "u_max")
@@ -72,7 +73,7 @@ def read_parts(path: str | Path) -> tuple[PwaLaw, ResidualTables | None, ClipTab
     """Read a law file or a controller file.
 
     Args:
-        path: a file written by `PwaLaw.save` or `save_controller`.
+        path: a file written by `PwaLaw.save`, `save_controller` or `save_policy`.
 
     Returns:
         The law, the learned part and the filter, None where there is none.
@@ -86,7 +87,17 @@ def read_parts(path: str | Path) -> tuple[PwaLaw, ResidualTables | None, ClipTab
         if "digest" in str(error):
             raise
         return PwaLaw.load(path), None, None
+    if KEY in content.metadata:
+        return content.law, _policy_residual(content, str(path)), None
     return content.law, *controller_parts(content.extension)
+
+
+def _policy_residual(content: ControllerFile, name: str) -> ResidualTables | None:
+    """The learned part of a policy file, None for the law as a network."""
+    from yannctl.yann import ExtendedActor
+
+    policy = policy_of(content, name)
+    return ResidualTables.of(policy, "double") if isinstance(policy, ExtendedActor) else None
 
 
 def _residual(tensors: Mapping[str, np.ndarray]) -> ResidualTables | None:

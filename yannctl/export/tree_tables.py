@@ -156,7 +156,7 @@ def _search_bound(
             compared += leaf_rows[node - n_inner] if node >= n_inner else 1
             if node >= n_inner:
                 continue
-            parts = _sides(rows, right, corners, H[node], k[node], margin, (*map(int, child[node]), waiting))
+            parts = _sides(rows, right, corners, H[node], float(k[node]), margin, (*map(int, child[node]), waiting))
             if len(parts) == 1:
                 waiting = parts[0][3]
         if len(parts) == 1:
