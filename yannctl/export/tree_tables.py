@@ -88,11 +88,10 @@ class TreeTables:
         if tree is None:
             text = f"no search tree can be built for {law.ntheta} parameters and {law.n_regions} regions"
             raise ModelError("search", text, remedy='use search="scan"')
-        n_inner = tree.n_nodes - tree.n_leaves
-        same = np.asarray(tree.same, np.int64)
+        same = np.asarray(tree.answer, np.int64)
         leaf_law = np.where(same >= 0, law_of[np.maximum(same, 0)], np.where(same == -1, n_laws, n_laws + 1))
-        node_row = _rows_of(tables, np.asarray(tree.nodes[:n_inner]))
-        child = np.asarray(tree.child[: 2 * n_inner], np.int64).reshape(-1, 2)
+        node_row = _rows_of(tables, np.asarray(tree.planes))
+        child = np.asarray(tree.child, np.int64)
         leaf_start, member = np.asarray(tree.first, np.int64), np.asarray(tree.members, np.int64)
         real = tables.H.dtype.type
         margin = float(np.nextafter(real(tree.limits[0]), real(np.inf)))
