@@ -3,6 +3,7 @@
 # make lint    format, style, types and import order
 # make short   every example and every benchmark in its short form
 # make bench   the benchmarks in full
+# make falsify attack every certified loop, a million steps each
 SHELL := /bin/bash
 VENV ?= .venv
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
@@ -11,7 +12,7 @@ INSTALLED := $(VENV)/.installed
 EXTRAS ?= dev
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-bench demo test test-slow lint format short bench clean
+.PHONY: help install install-bench demo test test-slow lint format short bench falsify clean
 
 help:
 	@grep '^# make' Makefile | sed 's/^# //'
@@ -58,12 +59,16 @@ short: $(INSTALLED)
 	$(BIN)/yannctl bench mpqp --short
 	$(BIN)/yannctl bench yann --short
 	$(BIN)/yannctl bench plants --short
+	$(BIN)/yannctl falsify --short
 	$(BIN)/yannctl demo pendulum --short --out runs/demo-short
 
 bench: $(INSTALLED)
 	$(BIN)/yannctl bench mpqp --out runs/bench/mpqp.json
 	$(BIN)/yannctl bench yann --out runs/bench/yann.json
 	$(BIN)/yannctl bench plants --out runs/bench/plants.json
+
+falsify: $(INSTALLED)
+	$(BIN)/yannctl falsify
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -6,30 +6,47 @@
 | 2 | `bound_inclusion(sampled, domain, errors)` | `Inclusion`: linear models and W that hold every successor |
 | 3 | `certify(statement, domain, inclusion)` | `Certificate`: invariant set, corner inputs, filter rows, proof |
 | 4 | `save_certificate`, `load_certificate` | the signed file; loading proves it again, exactly |
-| 5 | `Certificate.clip()` | `ClipFilter`, the filter of one input |
+| 5 | `SafetyFilter(PolytopicSet(certificate))` | the filter u_safe = filter(x, u), with recovery and trip |
+| 6 | `attack(target(name), policy, steps)` | attacks on the filtered nonlinear plant, counted |
 """
 
 from .certificate import Certificate, Statement, certify, load_certificate, save_certificate
 from .checker import CheckReport, check_polytopic
 from .clip_filter import ClipFilter
 from .designs import DESIGNS, Design, design
+from .falsifier import POLICIES, Attack, Target, attack
 from .inclusion import Domain, Errors, Inclusion, bound_inclusion
+from .monitor import ResidualMonitor
+from .safe_set import AbstractSafeSet, PolytopicSet
+from .safety_filter import Decision, SafetyFilter
 from .sampled_map import DiscreteMap, Flow
 from .signature import new_key, public_key
+from .targets import TARGETS, certified, target
 
 __all__ = [
     "DESIGNS",
+    "POLICIES",
+    "TARGETS",
+    "AbstractSafeSet",
+    "Attack",
     "Certificate",
     "CheckReport",
     "ClipFilter",
+    "Decision",
     "Design",
     "DiscreteMap",
     "Domain",
     "Errors",
     "Flow",
     "Inclusion",
+    "PolytopicSet",
+    "ResidualMonitor",
+    "SafetyFilter",
     "Statement",
+    "Target",
+    "attack",
     "bound_inclusion",
+    "certified",
     "certify",
     "check_polytopic",
     "design",
@@ -37,4 +54,5 @@ __all__ = [
     "new_key",
     "public_key",
     "save_certificate",
+    "target",
 ]

@@ -59,3 +59,18 @@ def interval_many(F_low, g_low, F_high, g_high, u_min, u_max, x, out):
     """Ends of the safe intervals of a batch."""
     for k in range(x.shape[0]):
         out[k, 0], out[k, 1] = input_interval(F_low, g_low, F_high, g_high, u_min, u_max, x[k])
+
+
+@njit(cache=True)
+@typing.no_type_check
+def filter_one(H, h, F_low, g_low, F_high, g_high, u_min, u_max, x, u):
+    """Clip one input if x is inside {H x <= h} and u is finite, else NaN."""
+    if not math.isfinite(u):
+        return math.nan
+    for i in range(h.size):
+        value = 0.0
+        for j in range(x.size):
+            value += H[i, j] * x[j]
+        if not value <= h[i]:
+            return math.nan
+    return clip_one(F_low, g_low, F_high, g_high, u_min, u_max, x, u)

@@ -11,6 +11,7 @@ from yannctl import __version__
 from yannctl.errors import YannctlError
 
 from .analysis import analyse
+from .assurance import certify, falsify
 from .benchmarks import bench
 from .bridge import hil_app
 from .demonstration import demo
@@ -34,6 +35,8 @@ app.command()(solve)
 app.command()(verify)
 app.command()(analyse)
 app.command()(train)
+app.command()(certify)
+app.command()(falsify)
 app.command("eval")(evaluate)
 app.command()(tune)
 app.add_typer(export_app, name="export")

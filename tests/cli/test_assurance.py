@@ -1,0 +1,39 @@
+import json
+
+import pytest
+
+from yannctl.cli.app import main
+
+
+def run(capsys, *words):
+    with pytest.raises(SystemExit) as end:
+        main([*words, "--json"])
+    return end.value.code, capsys.readouterr()
+
+
+def test_certify_writes_a_file_that_proves_itself(tmp_path, capsys):
+    from yannctl.assurance import load_certificate, public_key
+
+    key = tmp_path / "key"
+    code, text = run(capsys, "certify", "robot-corridor", "--out", str(tmp_path), "--key", str(key))
+    assert code == 0
+    found = json.loads(text.out.splitlines()[-1])["certificates"]["robot-corridor"]
+    assert found["share"] > 0.85
+    assert key.stat().st_mode & 0o077 == 0
+    loaded = load_certificate(found["file"], public_key(key.read_bytes()))
+    assert loaded.share == found["share"]
+
+
+def test_falsify_counts(capsys):
+    code, text = run(capsys, "falsify", "--short", "--plant", "robot-corridor")
+    assert code == 0
+    found = json.loads(text.out.splitlines()[-1])
+    assert found["ok"]
+    assert {attack["policy"] for attack in found["attacks"]} == {"uniform", "bang-bang", "greedy", "nan"}
+    assert all(attack["violations"] == 0 for attack in found["attacks"])
+
+
+def test_an_unknown_plant_is_one_line(capsys):
+    code, text = run(capsys, "certify", "spaceship")
+    assert code == 2
+    assert "no design 'spaceship'" in text.err

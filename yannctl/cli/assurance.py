@@ -1,0 +1,119 @@
+"""`yannctl certify` and `yannctl falsify`: prove a safe set for a plant, and try to break it."""
+
+import os
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from yannctl.errors import ModelError
+
+from .console import Output
+from .options import Json, Seed, Short
+
+SHORT_STEPS, FULL_STEPS = 10_000, 1_000_000
+EPISODE_STEPS = 200
+
+
+def certify(
+    plant: Annotated[str, typer.Argument(help="pendulum-upright, robot-corridor, reactor-point; 'all' for each.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Certificate file, or a folder for 'all'.")] = Path("runs"),
+    key: Annotated[Path | None, typer.Option("--key", help="Private key file (32 bytes); made when missing.")] = None,
+    json: Json = False,
+) -> None:
+    """Compute a robust control invariant set for a plant, prove it exactly and write the certificate."""
+    from yannctl.assurance import DESIGNS, design, load_certificate, public_key, save_certificate
+
+    output = Output(json)
+    secret = _key(key) if key is not None else None
+    names = list(DESIGNS) if plant == "all" else [plant]
+    rows, data = [], {}
+    for name in names:
+        chosen = design(name)
+        start = time.perf_counter()
+        certificate = chosen.certify()
+        seconds = time.perf_counter() - start
+        path = out if out.suffix else out / f"{name}.certificate"
+        save_certificate(path, certificate, secret)
+        start = time.perf_counter()
+        load_certificate(path, public_key(secret) if secret is not None else None)
+        again = time.perf_counter() - start
+        data[name] = {
+            "share": certificate.share, "facets": len(certificate.found.h), "models": len(certificate.inclusion),
+            "filter_rows": len(certificate.rows.kept), "n_cert": certificate.n_cert, "seconds": seconds,
+            "check_seconds": again, "inequalities": certificate.check().n_checked, "file": path,
+            "note": certificate.statement.note,
+        }  # fmt: skip
+        found = data[name]
+        rows.append([
+            name, f"{100 * certificate.share:.1f} %", str(found["facets"]), str(found["filter_rows"]),
+            str(certificate.n_cert), str(found["inequalities"]), f"{again:.1f}",
+        ])  # fmt: skip
+        output.line(f"{name}: {certificate.statement.note}")
+    columns = ["plant", "share of the box", "facets", "filter rows", "N_cert", "inequalities", "load and re-check [s]"]
+    output.table("certificates, every inequality decided exactly", columns, rows)
+    output.result({"ok": True, "certificates": data})
+
+
+def falsify(
+    plant: Annotated[str, typer.Option("--plant", help="One of the certified loops; 'all' for each.")] = "all",
+    steps: Annotated[int, typer.Option("--steps", min=1000, help="Steps of each attack.")] = FULL_STEPS,
+    short: Short = False,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Attack the filtered loops with hostile learners and the worst parameters, and count what they achieve."""
+    from tqdm import tqdm
+
+    from yannctl.assurance import POLICIES, TARGETS, attack, target
+
+    output = Output(json)
+    names = list(TARGETS) if plant == "all" else [plant]
+    steps = SHORT_STEPS if short else steps
+    rows, found, ok = [], [], True
+    jobs = [(name, policy) for name in names for policy in POLICIES]
+    for name, policy in tqdm(jobs, disable=None, leave=False):
+        loop = target(name)
+        outcome = attack(loop, policy, steps, EPISODE_STEPS, seed)
+        episode, step = outcome.upper_bounds()
+        ok = ok and outcome.ok
+        found.append({
+            "plant": name, **vars(outcome), "ok": outcome.ok, "upper_95_episode": episode, "upper_95_step": step,
+            "simulated_time": outcome.steps * loop.dt,
+        })  # fmt: skip
+        rows.append([
+            name, policy, str(outcome.steps), str(outcome.violations), str(outcome.exits), str(outcome.infeasible),
+            f"{100 * outcome.unfiltered_violated:.0f} %", f"{100 * outcome.changed:.0f} %", f"{episode:.1e}",
+            f"{step:.1e}", _verdict(outcome),
+        ])  # fmt: skip
+    columns = [
+        "loop", "attacker", "steps", "violations", "exits", "infeasible", "episodes lost unfiltered", "changed",
+        "rate an episode <", "a step <", "verdict",
+    ]  # fmt: skip
+    output.table("attacks (rates: upper 95 % confidence bounds)", columns, rows)
+    output.result({"ok": ok, "seed": seed, "attacks": found})
+    if not ok:
+        raise typer.Exit(1)
+
+
+def _verdict(outcome: Any) -> str:
+    if outcome.violations or outcome.exits or outcome.infeasible:
+        return "BROKEN"
+    return "holds" if outcome.ok else "VOID"
+
+
+def _key(path: Path) -> bytes:
+    """Read a private key, or make one in a file only its owner can read."""
+    from yannctl.assurance import new_key
+
+    if path.exists():
+        key = path.read_bytes()
+        if len(key) != 32:
+            raise ModelError("--key", f"{path} has {len(key)} bytes, expected 32", remedy="name a new file to make one")
+        return key
+    path.parent.mkdir(parents=True, exist_ok=True)
+    key = new_key()
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(key)
+    return key
