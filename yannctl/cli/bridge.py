@@ -23,6 +23,7 @@ def run(config: ConfigFile, json: Json = False) -> None:
     from yannctl.hil.assembly import make_law, make_rig
     from yannctl.hil.configuration import read_configuration
     from yannctl.hil.loop import FixedRateLoop, LoopSettings
+    from yannctl.hil.realtime import RealTime, real_time
 
     output = Output(json)
     configuration = read_configuration(config)
@@ -30,7 +31,11 @@ def run(config: ConfigFile, json: Json = False) -> None:
     rig = make_rig(configuration)
     settings = LoopSettings(max_bad_samples=configuration.loop.max_age)
     ticks = max(1, round(configuration.loop.seconds / rig.dt))
-    report = FixedRateLoop(rig, controller, fallback=fallback, settings=settings).run(ticks)
+    section = configuration.loop
+    with real_time(RealTime(section.priority, tuple(section.cores), section.lock_memory)) as refused:
+        for line in refused:
+            output.line(f"not granted: {line}")
+        report = FixedRateLoop(rig, controller, fallback=fallback, settings=settings).run(ticks)
     summary = report.summary()
     output.line(f"{report.ticks} ticks, {summary['reason']}")
     for name in ("lateness", "io", "compute"):
