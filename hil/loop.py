@@ -18,6 +18,7 @@ from yannctl.controllers.base import AbstractController
 from yannctl.errors import ModelError
 from yannctl.types import ArrayLike
 
+from .flight_log import FlightLog
 from .recorder import Recorder
 from .report import LoopReport, LoopState, Source
 from .rig import AbstractRig, Sample
@@ -68,6 +69,7 @@ class FixedRateLoop:
         fallback: law for the ticks the controller fails, e.g. the exact explicit law; default the safe action.
         safe_action: input for bad measurements, SAFE_HOLD and stopping (nu,); default the rig's.
         settings: limits.
+        log: where every tick is written besides the report, or None.
 
     Raises:
         ModelError: sizes that do not fit, or a safe action outside the rig's limits.
@@ -81,8 +83,10 @@ class FixedRateLoop:
         fallback: AbstractController | None = None,
         safe_action: ArrayLike | None = None,
         settings: LoopSettings = LoopSettings(),
+        log: FlightLog | None = None,
     ) -> None:
         self.rig, self.controller, self.fallback, self.settings = rig, controller, fallback, settings
+        self.log = log
         self.period = rig.dt if period is None else period
         self.period_ns = round(self.period * 1e9)
         self.safe_action = np.array(rig.safe_action if safe_action is None else safe_action, float)
@@ -173,8 +177,14 @@ class FixedRateLoop:
             if self.state is LoopState.SAFE_HOLD and not self.hold_cause:
                 self.hold_cause = f"{bad} bad measurements in a row"
                 record.count("safe_holds")
-            record.tick(sample.x, u, applied, source, self.state, (deadline - start) // self.period_ns)
-            record.times(lateness, read - begin + done - computed, computed - read)
+            index, times = (
+                (deadline - start) // self.period_ns,
+                (lateness, read - begin + done - computed, computed - read),
+            )
+            record.tick(sample.x, u, applied, source, self.state, index)
+            record.times(*times)
+            if self.log is not None:
+                self.log.put((begin - start, index, source, self.state, *times), sample.x, u, applied)
             if held >= self.settings.hold_ticks and self.state is LoopState.SAFE_HOLD:
                 return f"stopped after {held} ticks"
             deadline += self.period_ns

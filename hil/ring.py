@@ -83,7 +83,7 @@ class RowRing:
 
     def close(self) -> None:
         """Give the memory back; its maker removes it."""
-        self._counters = self._rows = None  # type: ignore[assignment]
+        del self._counters, self._rows  # they look into the memory
         self._memory.close()
         if self._own:
             self._memory.unlink()

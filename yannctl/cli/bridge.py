@@ -1,7 +1,7 @@
 """`yannctl hil`: run a controller on a rig, or play the rig."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,9 +11,16 @@ from .console import Output
 from .options import Json
 
 if TYPE_CHECKING:
+    from yannctl.hil import AbstractRig
+    from yannctl.hil.configuration import Configuration
+    from yannctl.hil.flight_log import FlightLog
     from yannctl.hil.plant_device import DeviceTick
 
 hil_app = typer.Typer(help="Run a controller on a rig through the bridge.", no_args_is_help=True)
+log_app = typer.Typer(help="Logs of runs.", no_args_is_help=True)
+hil_app.add_typer(log_app, name="log")
+LogArgument = Annotated[Path, typer.Argument(metavar="LOG.mcap", help="Log written by `yannctl hil run`.")]
+OutFile = Annotated[Path, typer.Option("--out", "-o", help="File to write; it must not exist.")]
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="What to run; see docs/bridge.md.")]
 
 
@@ -35,7 +42,8 @@ def run(config: ConfigFile, json: Json = False) -> None:
     with real_time(RealTime(section.priority, tuple(section.cores), section.lock_memory)) as refused:
         for line in refused:
             output.line(f"not granted: {line}")
-        report = FixedRateLoop(rig, controller, fallback=fallback, settings=settings).run(ticks)
+        with _flight_log(configuration, rig, config) as log:
+            report = FixedRateLoop(rig, controller, fallback=fallback, settings=settings, log=log).run(ticks)
     summary = report.summary()
     output.line(f"{report.ticks} ticks, {summary['reason']}")
     for name in ("lateness", "io", "compute"):
@@ -67,6 +75,65 @@ def device(
             made.run(seconds)
         finally:
             output.result({"guard": dict(made.guard.counts), "channel": dict(made.channel.counts)})
+
+
+def _flight_log(
+    configuration: "Configuration", rig: "AbstractRig", config: Path
+) -> "AbstractContextManager[FlightLog | None]":
+    """The log that the file asks for, with the file itself and the controller inside."""
+    from yannctl.hil.flight_log import FlightLog, LogHeader, file_digest
+
+    path, controller = configuration.record.file, configuration.controller.file
+    if path is None:
+        return nullcontext()
+    names = (rig.x_names, rig.u_names, rig.x_units, rig.u_units)
+    header = LogHeader(*names, rig.dt, file_digest(controller))
+    return FlightLog(path, header, {"config.toml": config.read_bytes(), controller.name: controller.read_bytes()})
+
+
+@hil_app.command()
+def replay(
+    log: LogArgument,
+    law: Annotated[Path, typer.Option("--law", help="Law to ask at every recorded state.")],
+    json: Json = False,
+) -> None:
+    """Run a log through a law again: its own must give the same bits; another one shows what it would have done."""
+    from yannctl import PwaLaw
+    from yannctl.controllers import ExplicitMpc
+    from yannctl.hil.flight_log import file_digest, read_log
+    from yannctl.hil.replay import replay as ask
+
+    output, record = Output(json), read_log(log)
+    found = ask(record, ExplicitMpc(PwaLaw.load(law)))
+    own = record.header.controller == file_digest(law)
+    kind = "the run's own law" if own else "another law, in shadow"
+    output.line(
+        f"{kind}: {found.n_different} of {found.n_compared} ticks differ, by {found.max_difference:.3g} at most"
+    )
+    data = {"own": own, "compared": found.n_compared, "different": found.n_different}
+    output.result({**data, "max_difference": found.max_difference, "whole": record.whole})
+    if own and found.n_different:
+        raise typer.Exit(1)
+
+
+@log_app.command()
+def recover(log: LogArgument, out: OutFile, json: Json = False) -> None:
+    """Write what a log that a crash cut off still holds as a whole file."""
+    from yannctl.hil.flight_log import recover as rescue
+
+    output, rows = Output(json), rescue(log, out)
+    output.line(f"{rows} ticks recovered into {out}")
+    output.result({"rows": rows, "file": out})
+
+
+@log_app.command()
+def export(log: LogArgument, out: OutFile, json: Json = False) -> None:
+    """Write a log as a Parquet table, as `yannctl train` and pandas take it."""
+    from yannctl.hil.flight_log import to_parquet
+
+    output, rows = Output(json), to_parquet(log, out)
+    output.line(f"{rows} ticks written to {out}")
+    output.result({"rows": rows, "file": out})
 
 
 @contextmanager
