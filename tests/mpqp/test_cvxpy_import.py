@@ -117,3 +117,14 @@ def test_integer_variables_are_refused():
     z, p = cp.Variable(integer=True), cp.Parameter(name="p")
     with pytest.raises(ModelError, match="integer"):
         from_cvxpy(cp.Problem(cp.Minimize((z - p) ** 2)), bounds={p: (0, 1)})
+
+
+def test_what_is_no_problem_and_ends_of_no_parameter_are_refused():
+    z, p = cp.Variable(name="z"), cp.Parameter(name="p")
+    problem = cp.Problem(cp.Minimize((z - p) ** 2))
+    with pytest.raises(ModelError, match=r"expected a cvxpy\.Problem, got str"):
+        from_cvxpy("problem")
+    with pytest.raises(ModelError, match="'P' is no parameter of the problem; use p"):
+        from_cvxpy(problem, bounds={"p": (0, 1), "P": (0, 1)})
+    with pytest.raises(ModelError, match="z is no parameter"):
+        from_cvxpy(problem, bounds={p: (0, 1), z: (0, 1)})

@@ -38,3 +38,14 @@ def test_casadi_needs_a_region():
     )  # fmt: skip
     with pytest.raises(ModelError, match="region"):
         empty.to_casadi()
+
+
+def test_torch_gives_the_same_bits():
+    import torch
+
+    law = solve_mpqp(problem("P1_N5"))
+    theta = np.random.default_rng(0).uniform(1.2 * law.theta_min, 1.2 * law.theta_max, (500, law.ntheta))
+    u = law.to_torch()(torch.as_tensor(theta)).detach().numpy()
+    np.testing.assert_array_equal(u, law.extrapolate(theta))
+    with pytest.raises(ModelError, match="form"):
+        law.to_torch("round")

@@ -77,6 +77,45 @@ def test_shapes_ties_and_points_outside():
         hand([1.0, 2.0])
 
 
+@pytest.mark.parametrize(
+    ("bad", "text"),
+    [
+        ("far", "real numbers"), (["1", "2"], "real numbers"), ([1.0, None], "real numbers"), ([1j, 0], "real numbers"),
+        ([[1, 2], [3]], "rectangular"), (np.array(1.0), "shape"), ([1.0, 2.0, 3.0], "shape")
+    ],
+)  # fmt: skip
+def test_points_that_are_none_are_refused(law, bad, text):
+    for call in (law, law.locate, law.value, law.extrapolate, law.multipliers):
+        with pytest.raises(ModelError, match=f"theta: .*{text}"):
+            call(bad)
+
+
+def without(law, region):
+    """The law with one region taken out."""
+    keep = np.setdiff1d(np.arange(law.n_regions), [region])
+    rows = np.concatenate([np.arange(law.row_start[i], law.row_start[i + 1]) for i in keep])
+    starts = np.concatenate([[0], np.cumsum(np.diff(law.row_start)[keep])])
+    return replace(
+        law, row_start=starts, H=law.H[rows], k=law.k[rows], F=law.F[keep], g=law.g[keep], P=law.P[keep], p=law.p[keep],
+        c=law.c[keep], active=tuple(law.active[i] for i in keep),
+    )  # fmt: skip
+
+
+def test_partial_laws_answer_online_when_asked_to(law):
+    part = without(law, int(law.locate([0.0, 0.0]))).with_status("partial", "stopped")
+    theta = np.random.default_rng(0).uniform(-5, 5, (400, 2))
+    full = law(theta)
+    missing = np.isnan(part(theta)).any(axis=1)
+    assert (missing & ~np.isnan(full).any(axis=1)).sum() > 30
+    np.testing.assert_array_equal(part.locate(theta[missing]), -1)
+    np.testing.assert_allclose(part(theta, online=True), full, atol=1e-8)
+    np.testing.assert_array_equal(part(theta, online=True)[~missing], part(theta)[~missing])
+    assert part(theta[:6].reshape(2, 3, 2), online=True).shape == (2, 3, 1)
+    assert np.isnan(part([np.nan, 0.0], online=True)).all()
+    with pytest.raises(ModelError, match="online"):
+        saturation()([0.0], online=True)
+
+
 def test_rows_have_unit_norm_in_scaled_parameters():
     law = solve_mpqp(problem("H_units"))
     half = (law.theta_max - law.theta_min) / 2
@@ -237,17 +276,11 @@ def test_merging_joins_what_no_pair_joins():
 
 
 def test_audit_finds_a_region_that_was_taken_out(law):
-    keep = np.setdiff1d(np.arange(31), [4])
-    rows = np.concatenate([np.arange(law.row_start[i], law.row_start[i + 1]) for i in keep])
-    starts = np.concatenate([[0], np.cumsum(np.diff(law.row_start)[keep])])
-    holed = replace(
-        law, row_start=starts, H=law.H[rows], k=law.k[rows], F=law.F[keep], g=law.g[keep], P=law.P[keep], p=law.p[keep],
-        c=law.c[keep], active=tuple(law.active[i] for i in keep),
-    )  # fmt: skip
+    holed = without(law, 4)
     result = holed.audit()
     assert result.n_open > 0
     np.testing.assert_allclose(result.radii, law.regions[4].radius, rtol=1e-6)
-    assert result.n_checked == len(rows)
+    assert result.n_checked == len(holed.k)
 
 
 def test_presolve_keeps_what_matters():

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from yannctl import FileFormatError, PwaLaw, solve_mpqp
+from yannctl.pwa.evaluation import break_even
 from yannctl.pwa.search_tree import Lookup
 from yannctl.pwa.tree_building import build_tree
 
@@ -134,12 +135,14 @@ def test_trees_are_saved(tmp_path, monkeypatch):
 
 
 def test_large_batches_build_the_tree(monkeypatch):
-    monkeypatch.setattr("yannctl.pwa.evaluation.MANY_POINTS", 100)
     law = solve_mpqp(problem("P1_N5"))
-    theta = np.random.default_rng(0).uniform(-5, 5, (100, 2))
-    few = law(theta[:99])
+    assert 10_000 < break_even(law) < 1_000_000
+    assert break_even(solve_mpqp(problem("P3_N5"))) < break_even(law)
+    monkeypatch.setattr("yannctl.pwa.evaluation.LOAD_SECONDS", 0.0)
+    theta = np.random.default_rng(0).uniform(-5, 5, (7000, 2))
+    few = law(theta[:6999])
     assert law.tree is None
-    np.testing.assert_array_equal(law(theta)[:99], few)
+    np.testing.assert_array_equal(law(theta)[:6999], few)
     assert law.tree is not None
     assert law.with_status("partial", "stopped").tree is law.tree
     assert replace(law, g=law.g + 1).tree is None

@@ -43,9 +43,14 @@ def from_cvxpy(problem: "cvxpy.Problem", bounds: Mapping[Any, Any] | None = None
         ModelError: when the problem is not DPP, not a QP or LP, has integer variables, has a parameter in H or A, or
             a parameter without finite bounds.
     """
+    import cvxpy as cp
+
+    if not isinstance(problem, cp.Problem):
+        raise ModelError("problem", f"expected a cvxpy.Problem, got {type(problem).__name__}", remedy="make one first")
     parameters = sorted(problem.parameters(), key=lambda p: p.id)
     variables = sorted(problem.variables(), key=lambda v: v.id)
     _check_problem(problem, parameters, variables)
+    _check_bounds(parameters, bounds)
     ends = [_ends(p, bounds) for p in parameters]
     low, high = (np.concatenate([end[side] for end in ends]) for side in (0, 1))
     full, outputs = _canonical_form(problem, parameters, variables, (low + high) / 2)
@@ -94,6 +99,15 @@ def _check_problem(problem: Any, parameters: list, variables: list) -> None:
         if shaped:
             text = f"parameter {parameter.name()} is declared {', '.join(shaped)}"
             raise ModelError("problem", text, index=i, remedy="declare it without that attribute")
+
+
+def _check_bounds(parameters: list, bounds: Mapping[Any, Any] | None) -> None:
+    """Refuse ends for something that is no parameter of the problem: most likely a misspelt name."""
+    names = [p.name() for p in parameters]
+    for key in bounds or {}:
+        if not any(key is p for p in parameters) and not (isinstance(key, str) and key in names):
+            what = repr(key) if isinstance(key, str) else str(key)
+            raise ModelError("bounds", f"{what} is no parameter of the problem", remedy=f"use {', '.join(names)}")
 
 
 def _attribute(leaf: Any, name: str) -> Any:

@@ -11,7 +11,10 @@ if TYPE_CHECKING:
     from .search_tree import Lookup, SearchTree
 
 STATUSES = ("complete", "partial", "infeasible", "unbounded")
-MANY_POINTS = 1_000_000  # scanning the regions for this many takes about as long as building a search tree
+# Measured seconds a region, for 1, 2, 3 and 4 parameters: scanning it for a point, and building the tree.
+SCAN_SECONDS = (5e-9, 5e-9, 11e-9, 19e-9)
+BUILD_SECONDS = (35e-6, 35e-6, 120e-6, 1e-3)
+LOAD_SECONDS = 0.04  # compiled kernels from the cache
 
 
 def points_of(law: "PwaLaw", theta: Any) -> tuple[np.ndarray, tuple[int, ...]]:
@@ -22,11 +25,19 @@ def points_of(law: "PwaLaw", theta: Any) -> tuple[np.ndarray, tuple[int, ...]]:
         theta: (..., ntheta) parameters.
 
     Raises:
-        ModelError: the last dimension is not ntheta.
+        ModelError: it is no array of real numbers, or its last dimension is not ntheta. NaN and infinities are points
+            that no region holds.
     """
-    points = np.asarray(theta, dtype=float)
+    try:
+        points = np.asarray(theta)
+    except ValueError as cause:
+        raise ModelError("theta", f"not a rectangular array ({cause})", remedy="give rows of equal length") from cause
+    if points.dtype.kind not in "biuf":
+        raise ModelError("theta", f"expected real numbers, got an array of {points.dtype}", remedy="give floats")
     if points.ndim == 0 or points.shape[-1] != law.ntheta:
-        raise ModelError("theta", f"expected shape (..., {law.ntheta}), got {points.shape}")
+        names = ", ".join(law.theta_names or ())
+        raise ModelError("theta", f"expected shape (..., {law.ntheta}), got {points.shape}", remedy=f"give {names}")
+    points = points.astype(float, copy=False)
     return np.require(points.reshape(-1, law.ntheta), requirements=["C", "W"]), points.shape[:-1]
 
 
@@ -94,11 +105,48 @@ def attach_tree(law: "PwaLaw", tree: "SearchTree | None") -> None:
     law.__dict__["_lookup"] = None if tree is None else Lookup(law, tree)
 
 
+def apply_online(law: "PwaLaw", theta: Any) -> np.ndarray:
+    """Return the law, and the solution of the program where no region holds theta: NaN where it has none.
+
+    Args:
+        law: a law that carries its program.
+        theta: (..., ntheta) parameters.
+
+    Raises:
+        ModelError: the law carries no program.
+    """
+    if law.mpqp is None:
+        raise ModelError("online", "the law carries no program to solve", remedy="take the law from solve_mpqp")
+    points, batch = points_of(law, theta)
+    out = apply(law, points, law.settings.locate_tolerance)
+    left = np.flatnonzero(np.isnan(out).any(axis=1) & np.isfinite(points).all(axis=1))
+    if len(left):
+        result = law.mpqp.solve_qp_batch(points[left])
+        solved = np.array([status == "optimal" for status in result.status])
+        out[left[solved]] = result.z[solved][:, : law.n_out]
+    return out.reshape(*batch, law.n_out)
+
+
 def _lookup_for(law: "PwaLaw", count: int) -> "Lookup | None":
-    """Return the look-up tables; they are made on the way when scanning takes longer."""
-    if law._lookup is None and not law._untreeable and count >= MANY_POINTS:
+    """Return the look-up tables; they are made on the way when scanning one batch takes longer than that."""
+    if law._lookup is None and not law._untreeable and count >= break_even(law):
         build_tree(law)
     return law._lookup
+
+
+def break_even(law: "PwaLaw") -> float:
+    """Return the number of points for which scanning all regions takes as long as building a search tree first.
+
+    Args:
+        law: the law.
+
+    Returns:
+        The number, infinite for more than four parameters, whose trees may take minutes.
+    """
+    if law.n_regions == 0 or law.ntheta > len(SCAN_SECONDS):
+        return np.inf
+    build = LOAD_SECONDS + law.n_regions * BUILD_SECONDS[law.ntheta - 1]
+    return build / (law.n_regions * SCAN_SECONDS[law.ntheta - 1])
 
 
 def check_arrays(law: "PwaLaw") -> None:

@@ -1,5 +1,6 @@
-"""A law for other programs: as a CasADi function of theta."""
+"""A law for other programs: as a CasADi function or a torch module of theta."""
 
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,20 @@ def to_casadi(law: PwaLaw, name: str = "law") -> Any:
             u = ca.if_else(number == position, _affine(law.F[region, r], theta) + float(law.g[region, r]), u)
         out.append(u)
     return ca.Function(name, [theta], [ca.vertcat(*out)], ["theta"], ["u"])
+
+
+def to_torch(law: PwaLaw, form: str = "gather") -> Any:
+    """Return the law as a torch module, `yannctl.yann.encode_actor(law, form)`.
+
+    Args:
+        law: a law with at least one region.
+        form: "gather", "five_layer" or "lattice".
+
+    Raises:
+        ModelError: the law has no region, or the form is unknown or cannot hold this law.
+    """
+    networks = import_module("yannctl.yann")  # by name, because networks are made from laws and not the other way round
+    return networks.encode_actor(law, form)
 
 
 def _affine(row: np.ndarray, theta: Any) -> Any:

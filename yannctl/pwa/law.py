@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
 from .critical_region import RegionList
-from .evaluation import apply, build_tree, check_arrays, locate, points_of
+from .evaluation import apply, apply_online, build_tree, check_arrays, locate, points_of
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -123,15 +123,22 @@ class PwaLaw:
         return RegionList(self)
 
     # -- evaluation ----------------------------------------------------------------------------------------------------
-    def __call__(self, theta: ArrayLike) -> Float[np.ndarray, "*batch n_out"]:
+    def __call__(self, theta: ArrayLike, online: bool = False) -> Float[np.ndarray, "*batch n_out"]:
         """Return u = F_i theta + g_i with i = locate(theta), NaN where no region holds theta.
 
         Args:
             theta: (..., ntheta) parameters.
+            online: whether the program is solved where no region holds theta, as in a partial law; that takes some
+                10 microseconds a point, and leaves NaN where it is infeasible.
 
         Returns:
             (..., n_out) outputs.
+
+        Raises:
+            ModelError: theta is no array of real numbers or its last dimension is not ntheta.
         """
+        if online:
+            return apply_online(self, theta)
         lookup = self._lookup
         if (
             lookup is not None
@@ -211,9 +218,10 @@ class PwaLaw:
     def with_tree(self) -> "PwaLaw":
         """Return the same law with a search tree: the same numbers in every bit, found without scanning the regions.
 
-        Building takes about ten times as long as solving did. `save` writes the tree too. A law with more than 6
-        parameters or with too many corners stays without one (`law.tree` is None). Without this call the tree is built
-        when a batch is so large that scanning would take longer than building.
+        Building takes 1 to 100 times as long as solving did, most with four parameters and more. `save` writes the tree
+        too. A law with more than 6 parameters or with too many corners stays without one (`law.tree` is None). Without
+        this call the tree of a law with up to 4 parameters is built when scanning one batch would take longer than
+        building. Single points never start it, so that a control loop is not held up: call this before the loop.
         """
         if self._lookup is not None:
             return self
@@ -285,6 +293,16 @@ class PwaLaw:
         from .exchange import to_casadi
 
         return to_casadi(self, name)
+
+    def to_torch(self, form: str = "gather") -> Any:
+        """Return the law as a `torch.nn.Module` theta -> u: `yannctl.yann.encode_actor(law, form)` in float64.
+
+        Args:
+            form: "gather" (the same bits as the law, the nearest region outside all), "five_layer" or "lattice".
+        """
+        from .exchange import to_torch
+
+        return to_torch(self, form)
 
     def with_status(self, status: str, message: str) -> "PwaLaw":
         """Return the same law with another status.
