@@ -5,6 +5,8 @@ import pytest
 import torch
 from torch import nn
 
+from yannctl.controllers import NetworkController
+from yannctl.controllers.composition import Filtered, Limited
 from yannctl.errors import ModelError
 from yannctl.mpqp import condense
 from yannctl.yann import Bounds, encode_actor, explain, extend
@@ -99,6 +101,29 @@ def test_controllers_that_hold_a_law(laws):
 
     for controller in (Controller(law=law), Controller(actor=encode_actor(law)), Controller(policy=encode_actor(law))):
         assert explain(controller, [0.1, 0.0]) == explain(law, [0.1, 0.0])
+
+
+def test_what_filter_and_limits_change_is_told(laws):
+    law = laws.integrator_law()
+    name = law.out_names[0]
+    policy = extend(encode_actor(law), BOUNDS, (8,), authority=0.2)
+    nn.init.constant_(policy.learned[-1].bias, 0.5)
+    learned = NetworkController(policy, 2, 1)
+    half = Filtered(learned, lambda x, u: u / 2)
+    found = explain(half, [0.1, 0.0])
+    proposed = found.base[name] + found.learned_change[name]
+    assert found.learned_change[name] == pytest.approx(0.4 * np.tanh(0.5))
+    assert found.filter_change[name] == pytest.approx(-proposed / 2)
+    assert found.u[name] == pytest.approx(half(np.array([0.1, 0.0]))[0])
+    assert "the filter changes" in str(found)
+    limited = Limited(half, -0.01, 0.01)
+    assert explain(limited, [0.1, 0.0]).u[name] == limited(np.array([0.1, 0.0]))[0]
+    sent = explain(learned, [0.1, 0.0], applied=[0.25])
+    assert sent.u[name] == 0.25
+    assert sent.filter_change[name] == pytest.approx(0.25 - proposed)
+    assert "filter" not in str(explain(policy, [0.1, 0.0]))
+    with pytest.raises(ModelError, match="applied: got shape"):
+        explain(policy, [0.1, 0.0], applied=[0.0, 0.0])
 
 
 @pytest.mark.parametrize("form", ["gather", "five_layer", "lattice"])

@@ -6,7 +6,20 @@ import torch
 from torch import nn
 
 from yannctl.errors import ModelError
-from yannctl.yann import Bounds, Features, Saturation, encode_actor, encode_critic, extend, residual_net
+from yannctl.linear import linearise
+from yannctl.models import Pendulum
+from yannctl.ocp import Ocp
+from yannctl.yann import (
+    Bounds,
+    Features,
+    ModelValidity,
+    RangeSchedule,
+    Saturation,
+    encode_actor,
+    encode_critic,
+    extend,
+    residual_net,
+)
 
 BOUNDS = Bounds([-5.0, -3.0], [5.0, 3.0], [-1.0], [1.0])
 ANGLE = Bounds([-np.pi, -3.0], [np.pi, 3.0], [-1.0], [1.0], angles=(0,))
@@ -92,6 +105,61 @@ def test_base_can_be_frozen_and_freed(laws):
     policy.freeze_base()
     assert not any(parameter.requires_grad for parameter in policy.base.parameters())
     assert all(parameter.requires_grad for parameter in policy.learned_parameters())
+
+
+def test_stages_freeze_and_free(laws, critic):
+    for module in (extend(encode_actor(laws.integrator_law(), "lattice"), BOUNDS), extend(critic, BOUNDS)):
+        for stage, learned, base in (("none", False, False), ("learned", True, False), ("all", True, True)):
+            module.train_stage(stage)
+            assert all(parameter.requires_grad == learned for parameter in module.learned_parameters())
+            assert all(parameter.requires_grad == base for parameter in module.base.parameters())
+    with pytest.raises(ModelError, match="stage: got 'some'"):
+        module.train_stage("some")
+
+
+def test_range_rises_with_what_was_accepted(actor):
+    policy = extend(actor, BOUNDS, (8,), authority=0.05)
+    nn.init.constant_(policy.learned[-1].bias, 20.0)  # tanh of it is 1
+    schedule = RangeSchedule((0, 1, 3), (0.1, 0.25, 0.5))
+    assert [schedule.authority(count) for count in range(5)] == [0.1, 0.25, 0.25, 0.5, 0.5]
+    for count, changed in ((0, True), (1, True), (2, False), (3, True)):
+        assert schedule.apply(policy, count) == changed
+        assert policy.authority == schedule.authority(count)
+        assert policy.residual(states(3)).abs().max().item() == pytest.approx(2 * policy.authority)
+    with pytest.raises(ModelError, match="authority: got 2"):
+        policy.authority = 2.0
+    for field, arguments in (("counts", ((1, 2), (0.1, 0.2))), ("levels", ((0,), ())), ("levels", ((0,), (1.5,)))):
+        with pytest.raises(ModelError, match=field):
+            RangeSchedule(*arguments)
+
+
+def test_validity_is_one_where_the_model_is_right_and_fades():
+    plant = Pendulum()
+    lin = linearise(plant)
+    box = {"theta_min": plant.x_min, "theta_max": plant.x_max, "u_min": plant.u_min, "u_max": plant.u_max}
+    ocp = Ocp(lin, Q=np.diag([1.0, 0.1]), R=[[0.001]], N=1, **box)
+    critic = encode_critic(ocp, "lqr")
+
+    class Zero(nn.Module):
+        def forward(self, x):
+            return torch.zeros(*x.shape[:-1], 1, dtype=x.dtype)
+
+    validity = ModelValidity(plant, Zero(), critic)
+    x = torch.tensor([[0.0, 0.0], [0.05, 0.0], [0.5, 0.0], [3.0, 0.0]], dtype=torch.float64)
+    weight = validity(x)
+    gap = plant.step(x.numpy(), np.zeros((4, 1))) - lin.step(x.numpy(), np.zeros((4, 1)))
+    gap[:, 0] = (gap[:, 0] + np.pi) % (2 * np.pi) - np.pi
+    wanted = np.exp(-((np.abs(gap) / ((plant.x_max - plant.x_min) / 2)).max(axis=1) ** 2) / 0.01**2)
+    assert np.allclose(weight.numpy(), wanted, atol=1e-12)
+    assert weight[0] == 1.0
+    assert weight[3] < weight[2] < weight[1]
+    extended = extend(critic, plant, (8,), weight=validity)
+    assert not any(name.startswith("weight.") for name in extended.state_dict())
+    u = torch.zeros(4, 1, dtype=torch.float64)
+    assert torch.allclose(extended(x, u), weight * critic(x, u))
+    assert validity(x[None]).shape == (1, 4)
+    with pytest.raises(ModelError, match="linear model is unknown"):
+        ModelValidity(plant, Zero(), nn.Linear(2, 1))
 
 
 def test_seeds_are_separate_from_the_global_stream(actor):

@@ -4,11 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from yannctl.errors import ModelError
 from yannctl.plant import AbstractPlant
-from yannctl.yann.critic import ExactCritic, LqrCritic
-
-VALID_RESIDUAL = 0.01  # model residual, in half ranges of the state, at which the weight has fallen to 1/e
+from yannctl.yann.validity import ModelValidity
 
 
 class ExactPrior:
@@ -26,12 +23,7 @@ class ExactPrior:
 
     def __init__(self, critic: nn.Module, plant: AbstractPlant, law: nn.Module, kind: str) -> None:
         self.critic, self.plant, self.law, self.kind = critic, plant, law, kind
-        if kind == "validity" and not isinstance(critic, ExactCritic | LqrCritic):
-            raise ModelError(
-                "critic",
-                f"got {type(critic).__name__}, whose linear model is unknown",
-                remedy="use encode_critic, or critic_base='everywhere'",
-            )
+        self.validity = ModelValidity(plant, law, critic) if kind == "validity" else None
         low, high = np.asarray(plant.u_min, float), np.asarray(plant.u_max, float)
         self.middle, self.half = torch.from_numpy((high + low) / 2.0), torch.from_numpy((high - low) / 2.0)
         self.scale = 1.0
@@ -46,12 +38,5 @@ class ExactPrior:
         """Weight w(x) of the exact critic: (1, nx) -> (1,)."""
         if self.kind == "everywhere":
             return torch.ones(len(x))
-        assert isinstance(self.critic, ExactCritic | LqrCritic)
-        model, u = self.critic.law.model, self.law(x)
-        predicted = model.x_ref + model(x, u)[0]
-        gap = self.plant.step(x.numpy(), u.numpy()) - predicted.numpy()
-        half = (np.asarray(self.plant.x_max, float) - np.asarray(self.plant.x_min, float)) / 2.0
-        angles = list(self.plant.angles)
-        gap[..., angles] = (gap[..., angles] + np.pi) % (2.0 * np.pi) - np.pi
-        residual = (np.abs(gap) / np.where(np.isfinite(half), half, np.pi)).max(-1)
-        return torch.from_numpy(np.exp(-((residual / VALID_RESIDUAL) ** 2)))
+        assert self.validity is not None
+        return self.validity(x)

@@ -23,6 +23,7 @@ from .features import Bounds, Features
 from .five_layer import FiveLayerActor
 from .lattice import LatticeActor
 from .residual import Saturation, residual_net
+from .validity import ModelValidity, RangeSchedule
 from .verification import Verification, verify, verify_critic
 
 __all__ = [
@@ -39,6 +40,8 @@ __all__ = [
     "GatherActor",
     "LatticeActor",
     "LqrCritic",
+    "ModelValidity",
+    "RangeSchedule",
     "Saturation",
     "ValueBounds",
     "Verification",

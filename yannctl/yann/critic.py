@@ -8,7 +8,6 @@ Zanon (arXiv:1904.04152); the "lqr" kind is the critic of Braniff and Tian (arXi
 
 from abc import abstractmethod
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,8 +17,9 @@ from yannctl.errors import ModelError
 from yannctl.ocp import Ocp
 from yannctl.pwa import PwaLaw, Settings
 
-from .cost_to_go import at_origin, cost_to_go, held_steps, in_deviations, reference_drift
-from .parts import LawReference, PiecewiseAffine, column_sum, flatten_batch
+from .cost_to_go import at_origin, cost_to_go, held_steps, in_deviations
+from .model_step import ModelStep, quadratic, register
+from .parts import LawReference, PiecewiseAffine, column_sum
 
 # A bound or a region counts as violated above this, in fractions of the half range: the law's own tolerance, or what
 # rounding needs in a shorter type.
@@ -35,103 +35,6 @@ class AbstractCritic(nn.Module):
         """Evaluate the return."""
 
 
-class ModelStep(nn.Module):
-    """Deviations from an origin, one step of the linear model and the stage cost.
-
-    Args:
-        ocp: the problem in deviations.
-        origin: (ntheta,) origin of the parameters.
-        u_origin: (nu,) origin of the inputs.
-        dtype: floating type of the buffers.
-    """
-
-    x_ref: torch.Tensor
-    u_ref: torch.Tensor
-    A: torch.Tensor
-    B: torch.Tensor
-    E: torch.Tensor
-    c: torch.Tensor
-    Q: torch.Tensor
-    R: torch.Tensor
-    R_rate: torch.Tensor
-    X: torch.Tensor
-    U: torch.Tensor
-    x_offset: torch.Tensor
-    u_offset: torch.Tensor
-
-    def __init__(self, ocp: Ocp, origin: np.ndarray, u_origin: np.ndarray, dtype: torch.dtype) -> None:
-        super().__init__()
-        self.layout, self.nx, reference = ocp.parameters, ocp.nx, ocp.reference
-        self.fixed = reference.X is None and not reference.x.any() and not reference.u.any()
-        self.rate = ocp.R_rate is not None
-        none = np.zeros((0, 0))
-        arrays = {"x_ref": origin, "u_ref": u_origin, "A": ocp.lin.A, "B": ocp.lin.B, "Q": ocp.Q, "R": ocp.R}
-        arrays |= {"c": reference_drift(ocp) if self.fixed else ocp.lin.c, "E": ocp.lin.E}
-        arrays |= {"R_rate": ocp.R_rate if self.rate else none, "x_offset": reference.x, "u_offset": reference.u}
-        arrays |= {name: none if part is None else part for name, part in (("X", reference.X), ("U", reference.U))}
-        _register(self, arrays, dtype)
-
-    def deviations(self, x: torch.Tensor, u: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Subtract the origin.
-
-        Args:
-            x: (..., ntheta) parameters.
-            u: (..., nu) inputs.
-
-        Returns:
-            (batch, ntheta) and (batch, nu) deviations.
-        """
-        if x.shape[:-1] != u.shape[:-1]:
-            shape = torch.broadcast_shapes(x.shape[:-1], u.shape[:-1])
-            x, u = x.expand(*shape, x.shape[-1]), u.expand(*shape, u.shape[-1])
-        theta = flatten_batch(x, self.x_ref.shape[0], self.A.dtype) - self.x_ref
-        return theta, flatten_batch(u, self.B.shape[1], self.A.dtype, "u") - self.u_ref
-
-    def stage(self, theta: torch.Tensor, x: torch.Tensor, e: torch.Tensor) -> torch.Tensor:
-        """Evaluate `(x - x_s)'Q(x - x_s) + (e - u_s)'R(e - u_s)` with the reference of theta.
-
-        Args:
-            theta: (batch, ntheta) deviations of the parameters.
-            x: (batch, nx) deviations of the state.
-            e: (batch, nu) deviations of the input.
-
-        Returns:
-            (batch,) cost, without that of the rate.
-        """
-        if not self.fixed:
-            x, e = x - self.x_offset, e - self.u_offset
-            x = x - theta @ self.X.T if self.X.numel() else x
-            e = e - theta @ self.U.T if self.U.numel() else e
-        return _quadratic(self.Q, x) + _quadratic(self.R, e)
-
-    def after(self, theta: torch.Tensor, x: torch.Tensor, e: torch.Tensor) -> torch.Tensor:
-        """Evaluate `A x + B e + E d + c`.
-
-        Args:
-            theta: (batch, ntheta) deviations of the parameters.
-            x: (batch, nx) deviations of the state.
-            e: (batch, nu) deviations of the input.
-
-        Returns:
-            (batch, nx) deviations of the successor.
-        """
-        moved = x @ self.A.T + e @ self.B.T + self.c
-        return moved + theta[:, self.layout.d] @ self.E.T if self.E.numel() else moved
-
-    def forward(self, x: torch.Tensor, u: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Evaluate one step and its cost, of a problem whose only parameter is the state.
-
-        Args:
-            x: (..., nx) state.
-            u: (..., nu) input.
-
-        Returns:
-            (batch, nx) successor as a deviation from the reference, and (batch,) stage cost.
-        """
-        theta, e = self.deviations(x, u)
-        return self.after(theta, theta[:, : self.nx], e), self.stage(theta, theta[:, : self.nx], e)
-
-
 class LqrLaw(nn.Module):
     """The weights of the unconstrained return: the model and the Riccati matrix.
 
@@ -145,7 +48,7 @@ class LqrLaw(nn.Module):
     def __init__(self, ocp: Ocp, dtype: torch.dtype) -> None:
         super().__init__()
         self.model = ModelStep(in_deviations(ocp), ocp.x_ref, ocp.u_ref, dtype)
-        _register(self, {"P": replace(ocp, terminal="lqr").P}, dtype)
+        register(self, {"P": replace(ocp, terminal="lqr").P}, dtype)
 
 
 class LqrCritic(AbstractCritic):
@@ -173,7 +76,7 @@ class LqrCritic(AbstractCritic):
         """
         after, cost = self.law.model(x, u)
         shape = torch.broadcast_shapes(x.shape[:-1], u.shape[:-1])
-        return -(cost + self.gamma * _quadratic(self.law.P, after)).reshape(shape)
+        return -(cost + self.gamma * quadratic(self.law.P, after)).reshape(shape)
 
 
 class ExactLaw(nn.Module):
@@ -213,7 +116,7 @@ class ExactLaw(nn.Module):
             "linear": 0.0 if hard else moved.soft_weight or 0.0,
             "square": 0.0 if hard else moved.soft_quadratic,
         }
-        _register(self, arrays, dtype)
+        register(self, arrays, dtype)
 
 
 class ExactCritic(AbstractCritic):
@@ -300,7 +203,7 @@ class ExactCritic(AbstractCritic):
             return cost, broken
         rate = e - theta[:, model.layout.u_last]
         if model.rate:
-            cost = _quadratic(model.R_rate, rate)
+            cost = quadratic(model.R_rate, rate)
         if law.du_min.numel():
             slack = self.feasible * (1 + rate.abs())
             broken = ((rate > law.du_max + slack) | (rate < law.du_min - slack)).any(dim=1)
@@ -351,14 +254,3 @@ def encode_critic(
     if kind != "exact":
         raise ModelError("kind", f"got {kind!r}, expected 'exact' or 'lqr'")
     return ExactCritic(ocp, settings, n_jobs, progress, dtype)
-
-
-def _register(module: nn.Module, arrays: dict[str, Any], dtype: torch.dtype) -> None:
-    """Keep arrays as buffers."""
-    for name, array in arrays.items():
-        module.register_buffer(name, torch.as_tensor(np.array(array, dtype=float)).to(dtype))
-
-
-def _quadratic(weight: torch.Tensor, d: torch.Tensor) -> torch.Tensor:
-    """Evaluate `d'W d` for each row of d."""
-    return ((d @ weight) * d).sum(dim=1)

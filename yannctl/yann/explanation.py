@@ -32,7 +32,8 @@ class Explanation:
         margin: distance to the nearest facet in fractions of the half range; negative outside.
         nearest_facet: which row of the region that is.
         base: what the law alone would apply, by name [physical units].
-        learned_change: u less base, by name [physical units].
+        learned_change: what the learned part adds to base, by name [physical units].
+        filter_change: what limits and filters around the policy then add, by name [physical units].
     """
 
     x: dict[str, float]
@@ -46,6 +47,7 @@ class Explanation:
     nearest_facet: int
     base: dict[str, float]
     learned_change: dict[str, float]
+    filter_change: dict[str, float]
 
     def to_json(self) -> dict:
         """Return the fields as numbers, texts, lists and dictionaries."""
@@ -63,25 +65,33 @@ class Explanation:
             terms = " ".join(f"{gain:+.6g} {name}" for name, gain in row.items())
             lines.append(f"its law is {output} = {terms} {self.offset[output]:+.6g} = {self.base[output]:.6g};")
         lines.append(f"the nearest facet (row {self.nearest_facet}) is {self.margin:.3g} half ranges away;")
-        changed = {name: change for name, change in self.learned_change.items() if change}
-        if changed:
-            text = ", ".join(f"{name} by {change:+.6g} to {self.u[name]:.6g}" for name, change in changed.items())
-            lines.append(f"the learned part changes {text}.")
-        else:
-            lines.append("the learned part changes nothing.")
+        proposed = {name: self.base[name] + change for name, change in self.learned_change.items()}
+        lines.append(_told("the learned part", self.learned_change, proposed))
+        if any(self.filter_change.values()):
+            lines.append(_told("the filter", self.filter_change, self.u))
         return "\n".join(lines)
 
 
-def explain(controller: Any, x: ArrayLike, ocp: Ocp | None = None) -> Explanation:
+def _told(who: str, changes: dict[str, float], result: dict[str, float]) -> str:
+    """Say who changed which input, and to what."""
+    text = ", ".join(f"{name} by {change:+.6g} to {result[name]:.6g}" for name, change in changes.items() if change)
+    return f"{who} changes {text or 'nothing'}."
+
+
+def explain(controller: Any, x: ArrayLike, ocp: Ocp | None = None, applied: ArrayLike | None = None) -> Explanation:
     """Explain one decision.
 
     Region `i = argmin_i max_j (H_i x - k_i)_j`, margin `min_j (k_i - H_i x)_j`, change `u - (F_i x + g_i)`.
 
+    Of controllers around a controller (attribute `inner`), those with a `filter(x, u)` and those with limits `u_min`,
+    `u_max` are followed; what others add, such as a limit of the rate, which depends on the past, is seen in `applied`.
+
     Args:
         controller: a `PwaLaw`, an actor of this package (exact or extended), or a controller that holds one as
-            `actor`, `policy` or `law`.
+            `actor`, `policy`, `module` or `law`, also inside limits and filters.
         x: (ntheta,) state [physical units].
         ocp: the problem that was condensed, to name its constraints by step; without it they are named by content.
+        applied: (n_out,) input that was really sent, where it is known [physical units].
 
     Returns:
         The explanation.
@@ -99,11 +109,15 @@ def explain(controller: Any, x: ArrayLike, ocp: Ocp | None = None) -> Explanatio
     base = law.F[region] @ theta + law.g[region]
     with torch.no_grad():
         change = module.change(torch.as_tensor(theta)).numpy() if isinstance(module, ExtendedActor) else 0.0 * base
+    change = np.asarray(change, dtype=float)
+    sent = _filtered(controller, theta, base + change) if applied is None else np.asarray(applied, dtype=float)
+    if sent.shape != base.shape:
+        raise ModelError("applied", f"got shape {sent.shape}, expected {base.shape}")
     names, outputs = tuple(law.theta_names or ()), tuple(law.out_names or ())
     margin = float(margins.min(initial=np.inf))
     return Explanation(
         x=_by_name(names, theta),
-        u=_by_name(outputs, base + change),
+        u=_by_name(outputs, sent),
         region=region,
         inside=bool(-margin <= law.settings.locate_tolerance),
         active=_active_names(law, region, ocp),
@@ -113,7 +127,22 @@ def explain(controller: Any, x: ArrayLike, ocp: Ocp | None = None) -> Explanatio
         nearest_facet=int(margins.argmin()) if margins.size else -1,
         base=_by_name(outputs, base),
         learned_change=_by_name(outputs, change),
+        filter_change=_by_name(outputs, sent - (base + change)),
     )
+
+
+def _filtered(controller: Any, x: np.ndarray, u: np.ndarray) -> np.ndarray:
+    """Pass a proposed input through what stands around the policy, from the inside out."""
+    inner = getattr(controller, "inner", None)
+    if inner is not None:
+        u = _filtered(inner, x, u)
+    if isinstance(controller, PwaLaw | nn.Module):
+        return u
+    last_word = getattr(controller, "filter", None)
+    if callable(last_word):
+        return np.asarray(last_word(x[None], u[None]), dtype=float).reshape(u.shape)
+    low, high = getattr(controller, "u_min", None), getattr(controller, "u_max", None)
+    return u if low is None or high is None else np.clip(u, low, high)
 
 
 def _by_name(names: tuple[str, ...], values: np.ndarray) -> dict[str, float]:
@@ -152,9 +181,9 @@ def law_behind(controller: Any) -> tuple[PwaLaw, nn.Module | None]:
         source = getattr(controller, "source", None)
         if isinstance(source, LawReference):
             return source.law, controller
-    for name in ("actor", "policy", "law"):
+    for name in ("actor", "policy", "module", "law", "inner"):
         inner = getattr(controller, name, None)
-        if isinstance(inner, PwaLaw | nn.Module) and inner is not controller:
+        if inner is not None and inner is not controller and (name == "inner" or isinstance(inner, PwaLaw | nn.Module)):
             return law_behind(inner)
     raise ModelError(
         "controller",

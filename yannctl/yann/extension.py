@@ -21,6 +21,8 @@ from .parts import flatten_batch
 from .per_region import PerRegionNet
 from .residual import Saturation, residual_net
 
+STAGES = ("none", "learned", "all")
+
 
 def _tensor(array: object, dtype: torch.dtype) -> torch.Tensor:
     return torch.as_tensor(np.atleast_1d(np.array(array, dtype=float))).to(dtype)
@@ -32,6 +34,14 @@ def _base_dtype(base: nn.Module) -> torch.dtype:
         if tensor.is_floating_point():
             return tensor.dtype
     return torch.float64
+
+
+def _train_stage(module: "ExtendedActor | ExtendedCritic", stage: str) -> None:
+    """Freeze and free the parts of a module; the validity weight, if it learns, goes with the learned part."""
+    if stage not in STAGES:
+        raise ModelError("stage", f"got {stage!r}, expected one of {', '.join(map(repr, STAGES))}")
+    module.requires_grad_(stage != "none")
+    module.base.requires_grad_(stage == "all")
 
 
 class ExtendedActor(nn.Module):
@@ -154,6 +164,14 @@ class ExtendedActor(nn.Module):
         """
         return self(x) - self.base(x)
 
+    def train_stage(self, stage: str) -> None:
+        """Choose what training may change: "none" (e.g. an actor while the critic warms up), "learned" or "all".
+
+        Args:
+            stage: one of the three; "all" adds the base's own parameters, which only a lattice has.
+        """
+        _train_stage(self, stage)
+
     def freeze_base(self, frozen: bool = True) -> None:
         """Stop, or allow, the training of the base's weights.
 
@@ -232,6 +250,14 @@ class ExtendedCritic(AbstractCritic):
         shape = torch.broadcast_shapes(seen.shape[:-1], applied.shape[:-1])
         joint = torch.cat([seen.expand(*shape, seen.shape[-1]), applied.expand(*shape, applied.shape[-1])], dim=-1)
         return self.scale * self.learned(joint)[..., 0]
+
+    def train_stage(self, stage: str) -> None:
+        """Choose what training may change: "none" (e.g. an actor while the critic warms up), "learned" or "all".
+
+        Args:
+            stage: one of the three; "all" adds the base's own parameters, which only a lattice has.
+        """
+        _train_stage(self, stage)
 
     def freeze_base(self, frozen: bool = True) -> None:
         """Stop, or allow, the training of the base's weights.
