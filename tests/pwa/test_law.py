@@ -297,11 +297,18 @@ def test_presolve_keeps_what_matters():
     np.testing.assert_array_equal(presolve(wide).rows, once.rows)
 
 
-def test_presolve_refuses_equalities_without_freedom():
-    A = [[1, 1], [-1, -1], [1, -1], [-1, 1]]
-    mpqp = MpQp(np.eye(2), 0, np.zeros((2, 1)), A, [0, 0, 0, 0], [[1], [-1], [0], [0]], [-1], [1], 2)
-    with pytest.raises(ModelError, match="equality rows leave"):
-        presolve(mpqp)
+def test_equalities_without_freedom_or_that_depend_on_each_other():
+    """z0 + z1 = theta and z0 = z1 leave nothing free; a third row that follows changes nothing."""
+    A = np.array([[1, 1], [-1, -1], [1, -1], [-1, 1], [2, 0], [-2, 0]])
+    B = np.array([[1], [-1], [0], [0], [1], [-1]])
+    theta = np.linspace(-1, 1, 5)[:, None]
+    for rows in (4, 6):
+        law = solve_mpqp(MpQp(np.eye(2), 0, np.zeros((2, 1)), A[:rows], np.zeros(rows), B[:rows], [-1], [1], 2))
+        assert law.n_regions == 1
+        np.testing.assert_allclose(law(theta), np.hstack([theta, theta]) / 2, atol=1e-14)
+    against = solve_mpqp(MpQp(np.eye(2), 0, np.zeros((2, 1)), A, [0, 0, 0, 0, 1, -1], B, [-1], [1], 2))
+    assert against.status == "infeasible"
+    assert "equality rows [0, 2, 4]" in against.message
 
 
 def test_plots_draw_every_region(law):

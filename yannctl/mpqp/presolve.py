@@ -12,7 +12,9 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from yannctl.errors import ModelError
+from yannctl.solvers.lp import LinearProgram
 
+_DEPENDENT = 1e-10  # equality rows whose singular value is below this share of the largest depend on the others
 _FAR = 1e150  # stands in for an infinite bound where zero times infinity would be undefined
 
 
@@ -23,6 +25,8 @@ class ReducedProgram:
     Args:
         M: (rows, nv) unit rows.
         D: (rows, ntheta+1) right-hand sides as functions of [theta_s; 1].
+        A: (rows, nv) the same rows in the variables left after equalities, each in its natural unit, unit rows.
+        R: (rows, ntheta+1) their right-hand sides, before D's cost-dependent shift.
         S: (parameter_rows, ntheta) unit rows of the parameter set, the 2 ntheta box rows first.
         s: (parameter_rows,) their right-hand sides.
         Zv: (nz, nv) part of z that follows v.
@@ -33,12 +37,15 @@ class ReducedProgram:
         equalities: pairs of original rows that together are an equality.
         centre: (ntheta,) middle of the parameter box.
         half_range: (ntheta,) half its width.
-        regularisation: multiple of the identity that was added to H, 0 when it was used as given.
+        regularisation: by how much a singular H was raised along a flat direction, with z in units of its extent; at
+            most this times the number of variables is added to the cost. 0 when H was used as given.
         problem: empty, or why no parameter is feasible.
     """
 
     M: Float[np.ndarray, "rows nv"]
     D: Float[np.ndarray, "rows ntheta_1"]
+    A: Float[np.ndarray, "rows nv"]
+    R: Float[np.ndarray, "rows ntheta_1"]
     S: Float[np.ndarray, "parameter_rows ntheta"]
     s: Float[np.ndarray, " parameter_rows"]
     Zv: Float[np.ndarray, "nz nv"]
@@ -54,18 +61,18 @@ class ReducedProgram:
 
 
 def presolve(
-    mpqp: Any, duplicate_tolerance: float = 1e-12, regularisation: float = 1e-8, condition_limit: float = 1e13
+    mpqp: Any, duplicate_tolerance: float = 1e-12, regularisation: float = 1e-6, condition_limit: float = 1e13
 ) -> ReducedProgram:
     """Scale a program, take out rows that never matter and eliminate equality pairs.
 
     Args:
         mpqp: the program, an `MpQp`.
         duplicate_tolerance: normalised rows closer than this are one row.
-        regularisation: relative size of the multiple of the identity added to a singular H.
+        regularisation: what is added to a singular H along flat directions, relative to the linear cost there.
         condition_limit: Hessians with a larger condition number count as singular.
 
     Raises:
-        ModelError: the parameter box has no width, H is not positive semidefinite, or equalities leave no freedom.
+        ModelError: the parameter box has no width, or H is not positive semidefinite.
     """
     centre = (mpqp.theta_max + mpqp.theta_min) / 2
     half = (mpqp.theta_max - mpqp.theta_min) / 2
@@ -78,21 +85,23 @@ def presolve(
     S, s, problem = _parameter_set(mpqp, centre, half)
     A, R, rows, S, s, zero_problem = _split_zero_rows(A, R, S, s)
     A, R, rows, pairs, pair_problem = _match_rows(A, R, rows, duplicate_tolerance)
-    N, Z0, A, R = _eliminate(A, R, [position for position, _, _ in pairs])
-    if pairs:
-        keep = np.setdiff1d(np.arange(len(rows)), [position for position, _, _ in pairs])
-        A, R, rows = A[keep], R[keep], rows[keep]  # rows may have become constant or equal once the equalities are gone
-        A, R, index, S, s, late = _split_zero_rows(A, R, S, s)
-        rows = rows[index]
-        A, R, rows, more, later = _match_rows(A, R, rows, duplicate_tolerance)
-        zero_problem = zero_problem or late or later
-        if more:
-            raise ModelError("A", f"the equality rows {more[0][1:]} follow from others", remedy="remove these rows")
+    N, Z0 = np.eye(A.shape[1]), np.zeros((A.shape[1], R.shape[1]))
+    equalities, problems = [(i, j) for _, i, j in pairs], [problem, zero_problem, pair_problem]
+    while pairs:  # rows may have become constant, or equalities, once others are gone
+        equal = [position for position, _, _ in pairs]
+        basis, offset, contradiction = _solve_equalities(A[equal], R[equal], rows[equal])
+        N, Z0 = N @ basis, Z0 + N @ offset
+        keep = np.setdiff1d(np.arange(len(rows)), equal)
+        A, R, rows = A[keep] @ basis, R[keep] - A[keep] @ offset, rows[keep]
+        A, R, index, S, s, zero_problem = _split_zero_rows(A, R, S, s)
+        A, R, rows, pairs, pair_problem = _match_rows(A, R, rows[index], duplicate_tolerance)
+        equalities += [(i, j) for _, i, j in pairs]
+        problems += [contradiction, zero_problem, pair_problem]
     A, R, rows = _drop_never_active(A, R, rows)
     form = _least_distance(mpqp.H, L, N, Z0, A, R, regularisation, condition_limit)
     return ReducedProgram(
-        **form, S=S, s=s, rows=rows, equalities=tuple((i, j) for _, i, j in pairs), centre=centre, half_range=half,
-        problem=problem or zero_problem or pair_problem,
+        **form, S=S, s=s, rows=rows, equalities=tuple(equalities), centre=centre, half_range=half,
+        problem=next(filter(None, problems), ""),
     )  # fmt: skip
 
 
@@ -182,19 +191,23 @@ def _pairs(A: np.ndarray, likely: np.ndarray, sign: float, tolerance: float) -> 
     return i[close], j[close]
 
 
-def _eliminate(A: np.ndarray, R: np.ndarray, equal: list[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return N, Z0 of z = N y + Z0 [theta_s; 1] on the equality rows, and all rows in y."""
+def _solve_equalities(A: np.ndarray, R: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, str]:
+    """Return N, Z0 of z = N y + Z0 [theta_s; 1] where A z = R [theta_s; 1], and "" or how the rows contradict.
+
+    Rows that follow from others are left out. When no variable is free, y is one number that z does not depend on.
+    """
     nz = A.shape[1]
-    if not equal:
-        return np.eye(nz), np.zeros((nz, R.shape[1])), A, R
-    if len(equal) >= nz:
-        raise ModelError("A", f"{len(equal)} equality rows leave none of {nz} variables free", remedy="solve them")
-    U, sigma, Vt = np.linalg.svd(A[equal])
-    if sigma[-1] < 1e-10 * sigma[0]:
-        raise ModelError("A", "the equality rows depend on each other", remedy="remove the dependent equality rows")
-    Z0 = Vt[: len(equal)].T @ ((U.T @ R[equal]) / sigma[:, None])
-    N = Vt[len(equal) :].T
-    return N, Z0, A @ N, R - A @ Z0
+    U, sigma, Vt = np.linalg.svd(A)
+    rank = int((sigma > _DEPENDENT * sigma[0]).sum())
+    left = U[:, rank:].T @ R
+    contradiction = ""
+    if np.abs(left).max(initial=0.0) > 1e-9 * (1.0 + np.abs(R).max()):
+        contradiction = (
+            f"the equality rows {sorted(rows.tolist())} of A depend on each other and hold together at no parameter, or"
+            " in a set of parameters without interior; remove or correct them"
+        )
+    Z0 = Vt[:rank].T @ ((U[:, :rank].T @ R) / sigma[:rank, None])
+    return (Vt[rank:].T if rank < nz else np.zeros((nz, 1))), Z0, contradiction
 
 
 def _drop_never_active(A: np.ndarray, R: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -224,10 +237,10 @@ def _least_distance(
     condition_limit: float,
 ) -> dict[str, Any]:  # fmt: skip
     """Return the fields M, D, Zv, Zt, C, scale and regularisation of the least-distance form."""
-    plain = N.shape[0] == N.shape[1]  # no equalities: N is the identity and Z0 zero
+    plain = N.shape[0] == N.shape[1] and N.any()  # no equalities: N is the identity and Z0 zero
     linear = L if plain else N.T @ (L + H @ Z0)
-    Hy = H if plain else N.T @ H @ N
-    Hy, added = _positive_definite(Hy, linear, regularisation, condition_limit)
+    Hy = H if plain else N.T @ H @ N if N.any() else np.eye(1)
+    Hy, linear, added = _positive_definite(Hy, linear, A, R, regularisation, condition_limit)
     inverse = np.linalg.inv(np.linalg.cholesky(Hy)).T  # y = inverse v + shift, inverse inverse' = Hy^-1
     shift = -inverse @ (inverse.T @ linear)
     M = A @ inverse
@@ -235,9 +248,12 @@ def _least_distance(
     D = (R - A @ shift) / norm[:, None]
     scale = float(np.abs(D).max(initial=0.0)) or 1.0
     C = linear.T @ shift
+    plain_A = A / np.sqrt(np.diag(Hy))  # H has been raised by the extent of the variables where it was singular
+    length = np.sqrt((plain_A * plain_A).sum(axis=1))
     if not plain:
         C = C + Z0.T @ H @ Z0 + L.T @ Z0 + Z0.T @ L
     return {
+        "A": plain_A / length[:, None], "R": R / length[:, None],
         "M": np.ascontiguousarray(M / norm[:, None]), "D": np.ascontiguousarray(D / scale),
         "Zv": (inverse if plain else N @ inverse) * scale, "Zt": shift if plain else Z0 + N @ shift, "C": (C + C.T) / 2,
         "scale": scale, "regularisation": added,
@@ -245,15 +261,51 @@ def _least_distance(
 
 
 def _positive_definite(
-    H: np.ndarray, linear: np.ndarray, regularisation: float, condition_limit: float
-) -> tuple[np.ndarray, float]:
-    """Return H, with a multiple of the identity added where it is singular, and that multiple."""
+    H: np.ndarray, linear: np.ndarray, A: np.ndarray, R: np.ndarray, regularisation: float, condition_limit: float
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return H and the linear cost, and by how much a singular H was raised: 0 when it is used as given.
+
+    Each direction d along which the cost is flat (d'Hd below `regularisation` times the linear cost's size there) gets
+    d'd (y - middle)^2 times that. y is scaled by the extent of the feasible set, so this costs as much in any units.
+    """
     root = np.sqrt(np.maximum(np.diag(H), 0.0))
     unit = np.where(root > 0, root, 1.0)
     values = np.linalg.eigvalsh(H / np.outer(unit, unit))  # the condition number that scaling cannot cure
     if values[0] < -1e-9 * max(values[-1], 1e-300):
         raise ModelError("H", f"is not positive semidefinite (eigenvalue {values[0]:.3g} after scaling)")
     if values[0] > values[-1] / condition_limit and (root > 0).all():
-        return H, 0.0
-    size = max(float(np.abs(H).max(initial=0.0)), float(np.abs(linear).max(initial=0.0)), 1e-12)
-    return H + regularisation * size * np.eye(len(H)), regularisation * size
+        return H, linear, 0.0
+    middle, extent = _extent(A, R)
+    values, directions = np.linalg.eigh(H * np.outer(extent, extent))
+    slope = np.abs(directions.T @ (linear * extent[:, None])).sum(axis=1)
+    size = max(float(np.abs(values).max(initial=0.0)), float(slope.max(initial=0.0))) or 1.0
+    least = regularisation * np.maximum(slope, 1e-3 * size)
+    added = np.where(values < least, least - np.minimum(values, 0.0), 0.0)
+    extra = (directions * added) @ directions.T / np.outer(extent, extent)
+    linear = linear.copy()
+    linear[:, -1] -= extra @ middle
+    return H + (extra + extra.T) / 2, linear, float(added.max())
+
+
+def _extent(A: np.ndarray, R: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return middle and half of the extent of each variable over {A y <= R [theta_s; 1], |theta_s| <= 1}.
+
+    Variables without a finite extent have middle 0 and the inverse of their largest coefficient instead.
+    """
+    nz, n = A.shape[1], R.shape[1] - 1
+    largest = np.abs(A).max(axis=0, initial=0.0)
+    middle, half = np.zeros(nz), 1.0 / np.where(largest > 0, largest, 1.0)
+    if not len(A):
+        return middle, half
+    size = half.copy()  # the solver works on scaled columns
+    box = np.hstack([np.zeros((n, nz)), np.eye(n)])
+    rows = np.vstack([np.hstack([A * size, -R[:, :-1]]), box, -box])
+    program = LinearProgram(rows, np.concatenate([R[:, -1], np.ones(2 * n)]))
+    for j in range(nz):
+        direction = np.zeros(nz + n)
+        direction[j] = 1.0
+        upper, lower = program.maximise(direction), program.maximise(-direction)
+        if upper.status == lower.status == "optimal" and upper.value + lower.value > 1e-9 * abs(upper.value):
+            middle[j] = size[j] * (upper.value - lower.value) / 2
+            half[j] = size[j] * (upper.value + lower.value) / 2
+    return middle, half

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt
 
 from yannctl.mpqp.presolve import ReducedProgram
 
@@ -24,11 +24,15 @@ class Origin:
         reduced: the program in least-distance form.
         centre: (q, ntheta) a point inside each facet, in scaled theta.
         neighbour: (q,) the region beyond it, or a negative code.
+        code: (q,) which parameter row, multiplier or slack vanishes on it.
+        sets: (n_regions, words) active rows of the reduced program as bits.
     """
 
     reduced: ReducedProgram
     centre: Float[np.ndarray, "q ntheta"]
     neighbour: Int[np.ndarray, " q"]
+    code: Int[np.ndarray, " q"]
+    sets: UInt[np.ndarray, "n_regions words"]
 
 
 def assemble(mpqp: Any, exploration: Any) -> PwaLaw:
@@ -59,7 +63,9 @@ def assemble(mpqp: Any, exploration: Any) -> PwaLaw:
         theta_names=tuple(mpqp.theta_names), out_names=tuple(mpqp.out_names), status=status, message=message, mpqp=mpqp,
         settings=exploration.settings,
     )  # fmt: skip
-    law.__dict__["origin"] = Origin(reduced, store.centre[:n_rows].copy(), store.neighbour[:n_rows].copy())
+    centre, neighbour, code = (array[:n_rows].copy() for array in (store.centre, store.neighbour, store.code))
+    sets = store.sets[store.region_set[:n_regions]]
+    law.__dict__["origin"] = Origin(reduced, centre, neighbour, code, sets)
     return law
 
 
@@ -109,9 +115,10 @@ def _outcome(exploration: Any, n_regions: int) -> tuple[str, str]:
     """Return status and message of a finished or stopped exploration."""
     note = ""
     if exploration.reduced.regularisation:
+        added = exploration.reduced.regularisation
         note = (
-            f" H is singular: {exploration.reduced.regularisation:.3g} times the identity was added, so the law"
-            f" minimises the cost plus {exploration.reduced.regularisation / 2:.3g} |z|^2."
+            f" H is singular: up to {added:.3g} was added to it along flat directions, with z in units of its extent,"
+            f" so the law's cost may exceed the least by {added * exploration.reduced.M.shape[1] / 2:.3g}."
         )
     if exploration.stopped:
         left = n_regions - int(exploration.store.counts[NEXT])

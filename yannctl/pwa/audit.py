@@ -13,11 +13,11 @@ from jaxtyping import Float, Int
 from yannctl.errors import ModelError
 
 from .exploration import Exploration
-from .kernels_audit import look_beyond, match_facets, on_facets, write_centres
+from .kernels_audit import look_beyond, match_facets, on_facets, prove_infeasible, write_centres
 from .online import OnlineQp
 from .regions import ball, scaled_rows
 
-_NOTHING, _BORDER = 0, 2
+_NOTHING, _BORDER, _INFEASIBLE = 0, 2, 3
 _MATCH = 1e-6  # facets of two regions whose centres are this close are the same facet
 _ON_FACET = 1e-9  # how far from a facet, or outside its region, a point known from the solver may lie
 _MOST_VERTICES = 4096
@@ -95,25 +95,32 @@ def audit(law: Any) -> Audit:
     if origin is not None and on_facets(law.row_start, H, k, origin.centre, _ON_FACET):
         centres, neighbour = origin.centre, np.maximum(origin.neighbour, -1)
     else:
-        centres = _centres(law, H, k)
+        origin, centres = None, _centres(law, H, k)
         neighbour = _neighbours(centres, regions)
     beyond = np.empty(len(k), dtype=np.int64)
     look_beyond(
         law.row_start, H, k, reduced.S, reduced.s, regions, neighbour, centres, settings.step,
         settings.locate_tolerance, np.empty(law.ntheta), beyond,
     )  # fmt: skip
+    if origin is not None:
+        nv = reduced.A.shape[1]
+        prove_infeasible(
+            reduced.A, reduced.R, len(reduced.s), origin.sets, origin.code, regions, origin.neighbour, H, centres,
+            settings.step, np.empty(nv, np.int64), np.empty((nv, nv)), np.empty((nv, nv)), np.empty(nv),
+            beyond,
+        )  # fmt: skip
     return _judge(law, reduced, centres, H, regions, beyond)
 
 
 def _judge(
     law: Any, reduced: Any, centres: np.ndarray, normals: np.ndarray, regions: np.ndarray, beyond: np.ndarray
 ) -> Audit:
-    """Prove by online QPs that nothing is feasible beyond the facets where no region was found, or list them."""
+    """Prove by online QPs that nothing is feasible beyond the facets that are left, or list them."""
     settings, step = law.settings, law.settings.step
     online = OnlineQp(reduced, settings.multiplier_tolerance)
     rows = np.flatnonzero(beyond == _NOTHING)
     outside = ((centres[rows] + _STEPS[1] * step * normals[rows]) @ reduced.S.T > reduced.s).any(axis=1)
-    open_facets, infeasible = [], 0
+    open_facets, infeasible = [], int((beyond == _INFEASIBLE).sum())
     for row in rows[~outside]:
         theta, farther = (centres[row] + factor * step * normals[row] for factor in _STEPS)
         if online.solve(theta) is None:

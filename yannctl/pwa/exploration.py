@@ -24,6 +24,7 @@ from .kernels_closure import scan
 from .kernels_explore import explore
 from .kernels_store import INFEASIBLE, N_REGIONS, N_ROWS, NEXT, OPEN
 from .law import PwaLaw
+from .lookahead import Lookahead
 from .online import OnlineQp, feasible_points
 from .settings import Settings
 from .workspace import grow, make_program, make_store, make_work, store_bytes
@@ -39,14 +40,17 @@ class Exploration:
         reduced: the program in least-distance form.
         settings: tolerances and limits.
         progress: whether a progress bar is shown.
+        n_jobs: number of workers that evaluate regions ahead of the exploration.
     """
 
-    def __init__(self, reduced: ReducedProgram, settings: Settings, progress: bool = False) -> None:
+    def __init__(self, reduced: ReducedProgram, settings: Settings, progress: bool = False, n_jobs: int = 1) -> None:
         self.reduced = reduced
         self.settings = settings
         self.program = make_program(reduced, settings)
         self.work = make_work(self.program, settings)
-        self.store = make_store(self.program)
+        self.store = make_store(self.program, min(256, settings.max_regions))
+        self.ahead = make_store(self.program, 1)
+        self.lookahead = Lookahead(self.program, settings, n_jobs) if n_jobs > 1 else None
         self.online = OnlineQp(reduced, settings.multiplier_tolerance)
         self.parent = np.zeros(self.program.M.shape[0] + 1, dtype=np.int64)
         self.centre = np.zeros(self.program.S.shape[1])
@@ -74,7 +78,8 @@ class Exploration:
             region = self._kernel(0, support, theta)
             if region != -3:
                 return max(region, -1)
-            self.store = grow(self.store)
+            if not self._make_room():
+                return -1
 
     def known(self, theta: np.ndarray, tolerance: float) -> bool:
         """Tell whether a scaled parameter is infeasible or lies in a region found so far.
@@ -103,7 +108,7 @@ class Exploration:
         support, count = (self.parent, -1) if support is None else (support, len(support))
         theta = self.centre if theta is None else theta
         most = -1 if only_look else self.settings.vertex_parameters
-        arrays = (self.program, self.store, self.work, self.parent, self.centre)
+        arrays = (self.program, self.store, self.ahead, self.work, self.parent, self.centre)
         return int(explore(*arrays, until, most, support, count, theta))
 
     def holds(self, region: int, theta: np.ndarray, tolerance: float) -> bool:
@@ -119,27 +124,45 @@ class Exploration:
 
     def run(self) -> None:
         """Explore until nothing is left or a limit is met; interruptible between chunks."""
-        chunk = 64
+        chunk, until = 64, 0
         while not self._limited():
             begin = time.monotonic()
-            until = int(self.store.counts[NEXT]) + chunk
+            if self.store.counts[NEXT] >= until:
+                until = self._next_stop(chunk)
             if self._kernel(until) == -3:
-                if 2 * store_bytes(self.store) > self.settings.max_bytes:
-                    self.stopped = f"max_bytes = {self.settings.max_bytes}"
-                    return
-                self.store = grow(self.store)
+                self._make_room()
             elif self.store.counts[NEXT] >= self.n_regions and not self._close_facets():
                 return
             spent = max(time.monotonic() - begin, 1e-6)
             chunk = int(np.clip(chunk * self.settings.chunk_seconds / spent, 16, 4 * chunk))
-            if self.bar is not None:
-                self.bar.total = self.n_regions
-                self.bar.update(int(self.store.counts[NEXT]) - self.bar.n)
+            self._show()
+
+    def _next_stop(self, chunk: int) -> int:
+        """Return the region up to which the kernel runs next; with workers, once they have evaluated its flips."""
+        if self.lookahead is None:
+            return int(self.store.counts[NEXT]) + chunk
+        self.ahead, until = self.lookahead.evaluate(self.store, self.work, self.parent, self.centre)
+        return until
+
+    def _make_room(self) -> bool:
+        """Let the store grow; return False, and say why in `stopped`, where a limit forbids it."""
+        if self.n_regions >= self.settings.max_regions:
+            self.stopped = f"max_regions = {self.settings.max_regions}"
+        elif 2 * store_bytes(self.store) > self.settings.max_bytes:
+            self.stopped = f"max_bytes = {self.settings.max_bytes}"
+        else:
+            self.store = grow(self.store, self.settings.max_regions)
+        return not self.stopped
+
+    def _show(self) -> None:
+        """Bring the progress bar up to date."""
+        if self.bar is not None:
+            facets = self.store.neighbour[self.store.row_start[self.store.counts[NEXT]] : self.store.counts[N_ROWS]]
+            self.bar.set_postfix(open_facets=int((facets == OPEN).sum()), refresh=False)
+            self.bar.update(self.n_regions - self.bar.n)
 
     def _limited(self) -> bool:
-        if self.n_regions >= self.settings.max_regions and self.store.counts[NEXT] < self.n_regions:
-            self.stopped = f"max_regions = {self.settings.max_regions}"
-        elif time.monotonic() > self.deadline:
+        if not self.stopped and time.monotonic() > self.deadline:
             self.stopped = f"max_seconds = {self.settings.max_seconds:g}"
         return bool(self.stopped)
 
@@ -149,7 +172,7 @@ class Exploration:
         end = int(self.store.counts[N_ROWS])
         for row in self.checked_rows + np.flatnonzero(self.store.neighbour[self.checked_rows : end] == OPEN):
             self.store.neighbour[row] = self.beyond(self.store.centre[row], self.store.H[row])
-            if time.monotonic() > self.deadline:
+            if self._limited():
                 return True
         self.checked_rows = end
         return self.n_regions > before
@@ -191,9 +214,11 @@ class Exploration:
         return "the feasible parameters form a set without interior; widen the bounds or soften the state constraints"
 
     def close(self) -> None:
-        """Release the progress bar."""
+        """Release the progress bar and the workers."""
         if self.bar is not None:
             self.bar.close()
+        if self.lookahead is not None:
+            self.lookahead.close()
 
 
 def solve_mpqp(mpqp: MpQp | Any, settings: Settings | None = None, n_jobs: int = 1, progress: bool = False) -> PwaLaw:
@@ -202,7 +227,9 @@ def solve_mpqp(mpqp: MpQp | Any, settings: Settings | None = None, n_jobs: int =
     Args:
         mpqp: the program, an `MpQp`.
         settings: tolerances and limits.
-        n_jobs: number of threads that may be used; one is used at present, and the answer never depends on it.
+        n_jobs: number of workers that evaluate regions ahead of the exploration, by default processes of this machine;
+            `joblib.parallel_config(backend="ray")` or `"dask"` puts them on others. The law has the same bits for any
+            number. It pays for laws of tens of thousands of regions.
         progress: whether a progress bar is shown on a terminal, and a line while kernels are compiled.
 
     Returns:
@@ -227,7 +254,7 @@ def solve_mpqp(mpqp: MpQp | Any, settings: Settings | None = None, n_jobs: int =
         return empty_law(mpqp, settings, "unbounded", reason)
     if progress:
         _announce_compilation()
-    exploration = Exploration(reduced, settings, progress)
+    exploration = Exploration(reduced, settings, progress, n_jobs)
     try:
         problem = exploration.find_start()
         if problem:

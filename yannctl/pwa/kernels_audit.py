@@ -2,10 +2,14 @@
 
 import typing
 
+import numpy as np
+
 from .compilation import inner, kernel
 from .kernels_closure import outside, walk
 from .kernels_dd import cut_box
 from .kernels_lp import facet_point, facet_rows, largest_ball
+from .kernels_region import factor
+from .kernels_store import INFEASIBLE, ONE
 
 
 @inner
@@ -118,3 +122,59 @@ def look_beyond(row_start, H, k, S, s, regions, neighbour, centre, step, toleran
             covered[row] = 2
         elif neighbour[row] >= 0 and walk(row_start, H, k, neighbour, neighbour[row], theta, tolerance, 64):
             covered[row] = 1
+
+
+@inner
+@typing.no_type_check
+def combine(A, W, nw, j, Q, T, x):
+    """Write x with A_j = sum_i x_i A_W[i] as well as that can be; return the length of what is left of A_j."""
+    factor(A, W, 0, nw, Q, T, 0.0)
+    for i in range(nw - 1, -1, -1):
+        total = 0.0
+        for a in range(A.shape[1]):
+            total += Q[i, a] * A[j, a]
+        for a in range(i + 1, nw):
+            total -= T[a, i] * x[a]
+        x[i] = total / T[i, i]
+    left = 0.0
+    for a in range(A.shape[1]):
+        total = A[j, a]
+        for i in range(nw):
+            total -= x[i] * A[W[i], a]
+        left += total * total
+    return np.sqrt(left)
+
+
+@kernel
+@typing.no_type_check
+def prove_infeasible(A, R, base, sets, code, regions, neighbour, H, centre, step, W, Q, T, x, covered):
+    """Write 3 for each facet beyond whose centre, by a Farkas vector y, no z with |z| <= 1000 is feasible.
+
+    y = e_j - sum x_i e_W[i] >= 0 takes y'A to (almost) zero; y'R [theta; 1] < 0 then contradicts A z <= R [theta; 1].
+    Row j is the one that enters at the facet, W are the active rows of its region.
+    """
+    m = A.shape[0]
+    n = H.shape[1]
+    for row in range(regions.shape[0]):
+        j = code[row] - base - m
+        if covered[row] != 0 or neighbour[row] != INFEASIBLE or j < 0:
+            continue
+        nw = 0
+        for i in range(m):
+            if (sets[regions[row], i >> 6] >> np.uint64(i & 63)) & ONE:
+                W[nw] = i
+                nw += 1
+        left = combine(A, W, nw, j, Q, T, x)
+        right = R[j, n]
+        size = abs(right)
+        for c in range(n):
+            right += R[j, c] * (centre[row, c] + step * H[row, c])
+        for i in range(nw):
+            value = R[W[i], n]
+            for c in range(n):
+                value += R[W[i], c] * (centre[row, c] + step * H[row, c])
+            right -= min(x[i], 0.0) * value
+            size += abs(x[i] * value)
+            left += max(x[i], 0.0)  # what is dropped to keep y >= 0 changes y'A by as much
+        if right < -1000.0 * left - 1e-14 * size:
+            covered[row] = 3

@@ -11,8 +11,9 @@ import typing
 import numpy as np
 
 from .compilation import inner, kernel, once
+from .kernels_dd import ONE
 from .kernels_region import factor, solve_active
-from .kernels_store import BORDER, INFEASIBLE, N_REGIONS, NEXT, OPEN, holds, read_set, try_set
+from .kernels_store import BORDER, INFEASIBLE, N_REGIONS, N_SETS, NEXT, OPEN, find_set, holds, read_set, try_set
 
 
 @inner
@@ -98,7 +99,7 @@ def step_over(program, store, parent, nw, row, centre, work):
 
 @once
 @typing.no_type_check
-def cross(program, store, work, parent, nw, row, size, centre, max_parameters):
+def cross(program, store, ahead, work, parent, nw, row, size, centre, max_parameters):
     """Return what lies beyond facet `row`: a region, OPEN, BORDER, INFEASIBLE, or -4 when the store is full.
 
     With row < 0 try the set work.W[:size] at work.point and return as `try_set` does.
@@ -111,7 +112,7 @@ def cross(program, store, work, parent, nw, row, size, centre, max_parameters):
     tries = 1
     exchanging = False
     while tries > 0:
-        region = try_set(program, store, work, size, work.point, max_parameters)
+        region = try_set(program, store, ahead, work, size, work.point, max_parameters)
         if row < 0:
             return region
         if region == -3:
@@ -131,12 +132,14 @@ def cross(program, store, work, parent, nw, row, size, centre, max_parameters):
 
 @once
 @typing.no_type_check
-def independent_rows(program, work, support, count):
-    """Write the sorted rows of support[:count] that do not depend on those before them; return their number."""
+def independent_rows(program, work, support, count, every):
+    """Write the sorted rows of support[:count], or those that do not depend on the rows before; return their number."""
     nw = 0
     for i in range(count):
         work.W[nw] = support[i]
-        if nw < program.M.shape[1] and factor(program.M, work.W, nw, nw + 1, work.Q, work.T, program.tolerances[0]) < 0:
+        if every or (
+            nw < program.M.shape[1] and factor(program.M, work.W, nw, nw + 1, work.Q, work.T, program.tolerances[0]) < 0
+        ):
             nw += 1
     for i in range(1, nw):
         held = work.W[i]
@@ -150,15 +153,16 @@ def independent_rows(program, work, support, count):
 
 @kernel
 @typing.no_type_check
-def explore(program, store, work, parent, centre, until, max_parameters, support, count, point):
+def explore(program, store, ahead, work, parent, centre, until, max_parameters, support, count, point):
     """Cross the facets of regions NEXT .. until - 1; stop early, to be called again, when the store is full.
 
-    With count >= 0 try the rows an online QP found active at a point instead (dependent ones dropped in their order)
-    and return as `try_set` does. One entry for both keeps the compiled code, and the time to compile it, half as large.
+    With count >= 0 try the rows an online QP found active at a point instead, dependent ones dropped in their order,
+    and return as `try_set` does; with until < 0 as well, all the rows as they are. One entry for all keeps the compiled
+    code, and the time to compile it, half as large.
     """
     size = 0
     if count >= 0:
-        size = independent_rows(program, work, support, count)
+        size = independent_rows(program, work, support, count, until < 0)
         for j in range(point.shape[0]):
             work.point[j] = point[j]
     while count >= 0 or store.counts[NEXT] < min(until, store.counts[N_REGIONS]):
@@ -173,7 +177,7 @@ def explore(program, store, work, parent, centre, until, max_parameters, support
         for row in range(first, last):
             if row >= 0 and store.neighbour[row] != OPEN:
                 continue
-            beyond = cross(program, store, work, parent, nw, row, size, centre, max_parameters)
+            beyond = cross(program, store, ahead, work, parent, nw, row, size, centre, max_parameters)
             if row < 0:
                 return beyond
             if beyond == -4:
@@ -181,6 +185,40 @@ def explore(program, store, work, parent, centre, until, max_parameters, support
             store.neighbour[row] = beyond
         store.counts[NEXT] += 1
     return 0
+
+
+@kernel
+@typing.no_type_check
+def list_flips(program, store, ahead, work, parent, centre, until):
+    """Write the sets not yet tried that the flips of regions NEXT .. until - 1 lead to, with their points, to `ahead`.
+
+    Returns False when it is full.
+    """
+    base = program.S.shape[0]
+    for region in range(store.counts[NEXT], min(until, store.counts[N_REGIONS])):
+        nw = read_set(store, region, program.M.shape[0], parent)
+        for row in range(store.row_start[region], store.row_start[region + 1]):
+            if store.neighbour[row] != OPEN or store.code[row] < base:
+                continue
+            size, _ = step_over(program, store, parent, nw, row, centre, work)
+            for w in range(work.key.shape[0]):
+                work.key[w] = np.uint64(0)
+            for i in range(size):
+                work.key[work.W[i] >> 6] |= ONE << np.uint64(work.W[i] & 63)
+            index, _ = find_set(store, work.key)
+            known, place = find_set(ahead, work.key)
+            if index >= 0 or known >= 0:
+                continue
+            count = ahead.counts[N_SETS]
+            if count >= ahead.sets.shape[0]:
+                return False
+            for w in range(work.key.shape[0]):
+                ahead.sets[count, w] = work.key[w]
+            for j in range(work.point.shape[0]):
+                ahead.points[count, j] = work.point[j]
+            ahead.table[place] = count
+            ahead.counts[N_SETS] += 1
+    return True
 
 
 @kernel

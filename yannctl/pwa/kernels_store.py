@@ -13,6 +13,7 @@ OPEN = -1
 BORDER = -2
 INFEASIBLE = -3
 N_REGIONS, N_ROWS, N_SETS, NEXT = 0, 1, 2, 3
+_UNKNOWN = -9
 
 
 class Store(NamedTuple):
@@ -29,6 +30,7 @@ class Store(NamedTuple):
     set_region: np.ndarray
     region_set: np.ndarray
     table: np.ndarray
+    points: np.ndarray  # where each set was evaluated, in a store made ahead of the exploration; else without rows
 
 
 @inner
@@ -80,9 +82,10 @@ def read_set(store, region, m, W):
 
 @once
 @typing.no_type_check
-def try_set(program, store, work, nw, point, max_parameters):
+def try_set(program, store, ahead, work, nw, point, max_parameters):
     """Return the region of work.W[:nw] (sorted), added if new; -1 no region, -2 dependent, -3 store is full.
 
+    A set that was evaluated at the same point in the store `ahead` is taken from there, which gives the same bits.
     With max_parameters < 0 a set not tried yet is not tried: -3.
     """
     words = store.sets.shape[1]
@@ -96,14 +99,15 @@ def try_set(program, store, work, nw, point, max_parameters):
     full = store.counts[N_SETS] >= store.sets.shape[0] or 2 * store.counts[N_SETS] >= store.table.shape[0]
     if full or max_parameters < 0:
         return -3
-    q = region_rows(program, nw, work)
-    result = -2 if q == -2 else -1
-    if q >= 0:
-        found = irredundant(q, point, program.tolerances, max_parameters, work)
+    result = copy_result(store, ahead, work.key, point)
+    if result == _UNKNOWN:
+        q = region_rows(program, nw, work)
+        result = -2 if q == -2 else -1
+        found = irredundant(q, point, program.tolerances, max_parameters, work) if q >= 0 else 0
         if found > 0:
             result = add_region(store, work.H, work.k, work.key, work.used, work.centre, found, program.S.shape[0])
-            if result == -3:
-                return -3
+    if result == -3:
+        return -3
     index = store.counts[N_SETS]
     for w in range(words):
         store.sets[index, w] = work.key[w]
@@ -113,6 +117,40 @@ def try_set(program, store, work, nw, point, max_parameters):
     store.table[place] = index
     store.counts[N_SETS] += 1
     return result
+
+
+@inner
+@typing.no_type_check
+def copy_result(store, ahead, key, point):
+    """Return what `try_set` found for a set at a point in the store `ahead`, its region added here; or _UNKNOWN."""
+    if ahead.counts[N_SETS] == 0:
+        return _UNKNOWN
+    index, _ = find_set(ahead, key)
+    if index < 0:
+        return _UNKNOWN
+    for j in range(point.shape[0]):
+        if ahead.points[index, j] != point[j]:
+            return _UNKNOWN
+    source = ahead.set_region[index]
+    if source < 0:
+        return source
+    region = store.counts[N_REGIONS]
+    start = store.counts[N_ROWS]
+    first = ahead.row_start[source]
+    found = ahead.row_start[source + 1] - first
+    if region + 1 >= store.row_start.shape[0] or start + found > store.k.shape[0]:
+        return -3
+    for i in range(found):
+        for j in range(point.shape[0]):
+            store.H[start + i, j] = ahead.H[first + i, j]
+            store.centre[start + i, j] = ahead.centre[first + i, j]
+        store.k[start + i] = ahead.k[first + i]
+        store.code[start + i] = ahead.code[first + i]
+        store.neighbour[start + i] = OPEN
+    store.row_start[region + 1] = start + found
+    store.counts[N_ROWS] += found
+    store.counts[N_REGIONS] += 1
+    return region
 
 
 @inner

@@ -27,7 +27,8 @@ class Settings:
         step: distance beyond a facet at which its neighbour is looked for.
         vertex_parameters: up to this many parameters regions are cut by double description, above by linear programs.
         max_vertices: a region with more vertices than this is cut by linear programs.
-        regularisation: relative size of the multiple of the identity added to a singular Hessian.
+        regularisation: what is added to a singular Hessian along its flat directions, relative to the linear cost
+            there, with the variables in units of their extent; less makes the law exacter and its regions less so.
         condition_limit: Hessians with a larger condition number count as singular and are regularised.
         law_tolerance: two laws closer than this, relative to the output range over the parameter box, are one law.
         seeds: number of perturbed starting points tried before the problem is given up as flat.
@@ -48,7 +49,7 @@ class Settings:
     step: float = 1e-8
     vertex_parameters: int = 7
     max_vertices: int = 4096
-    regularisation: float = 1e-8
+    regularisation: float = 1e-6
     condition_limit: float = 1e13
     law_tolerance: float = 1e-8
     seeds: int = 12

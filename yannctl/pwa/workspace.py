@@ -55,22 +55,23 @@ def make_work(program: Program, settings: Settings) -> Work:
     return work
 
 
-def make_store(program: Program, regions: int = 256) -> Store:
+def make_store(program: Program, regions: int = 256, points: int = 0) -> Store:
     """Return an empty store.
 
     Args:
         program: gives the sizes.
         regions: number of regions there is room for at first.
+        points: number of sets whose point is kept.
     """
     m, n = program.M.shape[0], program.S.shape[1]
-    rows, sets = max(8 * regions * n, 4 * (m + len(program.s))), 4 * regions
+    rows, sets = max(8 * regions * n, 4 * (m + len(program.s))), max(4 * regions, points)
     words = (m + 63) // 64 + (m == 0)
     return Store(
         counts=np.zeros(8, dtype=np.int64), row_start=np.zeros(regions + 1, dtype=np.int64), H=np.zeros((rows, n)),
         k=np.zeros(rows), code=np.zeros(rows, dtype=np.int32), centre=np.zeros((rows, n)),
         neighbour=np.zeros(rows, dtype=np.int64), sets=np.zeros((sets, words), dtype=np.uint64),
         set_region=np.zeros(sets, dtype=np.int64), region_set=np.zeros(regions + 1, dtype=np.int64),
-        table=np.full(_power_of_two(2 * sets), -1, dtype=np.int64),
+        table=np.full(_power_of_two(2 * sets), -1, dtype=np.int64), points=np.zeros((points, n)),
     )  # fmt: skip
 
 
@@ -83,17 +84,18 @@ def store_bytes(store: Store) -> int:
     return sum(array.nbytes for array in store)
 
 
-def grow(store: Store) -> Store:
+def grow(store: Store, most: int) -> Store:
     """Return a copy with twice the room of whatever is more than half full.
 
     Args:
         store: the store that is full.
+        most: number of regions there shall never be more room for.
     """
     counts = store.counts
     arrays = store._asdict()
     if 2 * counts[N_REGIONS] + 2 >= len(store.row_start):
         for name in ("row_start", "region_set"):
-            arrays[name] = _doubled(arrays[name])
+            arrays[name] = _doubled(arrays[name])[: most + 1]
     if 2 * counts[N_ROWS] + 2 * store.H.shape[1] >= len(store.k):
         for name in ("H", "k", "code", "centre", "neighbour"):
             arrays[name] = _doubled(arrays[name])
