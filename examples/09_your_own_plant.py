@@ -1,4 +1,4 @@
-"""Your own plant: two tanks and a pump, from its equations to the explicit law in 40 lines."""
+"""Your own plant: two tanks and a pump, from its equations to the explicit law."""
 
 from dataclasses import dataclass
 from typing import ClassVar

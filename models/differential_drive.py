@@ -13,6 +13,7 @@ from .parameters import require_positive
 
 # (substeps, stages) of the extrapolation.
 SCHEMES = {"accurate": (1, 6), "fast": (1, 4)}
+SHARPEST_BEND = 8.0  # 1/m
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class DifferentialDrive(AbstractPlant):
     Odometry noise when asked for: 2 mm, 0.01 rad, 0.005 m/s, 0.02 rad/s, 2 mm. Command delay left out: one period.
 
     Args:
-        bend: greatest curvature of the path [1/m], below 10, the inverse of the corridor's half width.
+        bend: greatest curvature of the path [1/m], at most 8: the frame ends at the centre of a curve.
         sharpness: how suddenly the arcs change.
         wavelength: length of a left and a right arc [m].
         lag: time constant of the speeds [s].
@@ -107,9 +108,10 @@ class DifferentialDrive(AbstractPlant):
 
     def __post_init__(self) -> None:
         require_positive(self, ("sharpness", "wavelength", "lag", "speed_gain", "turn_gain", "v_ref"))
-        if not abs(self.bend) < 1 / self.x_max[0]:
+        # One period beyond the corridor the robot must still be nearer to the path than the centre of its curves.
+        if not abs(self.bend) <= SHARPEST_BEND:
             raise ModelError(
-                "bend", f"is {self.bend}, expected below 10 1/m, so that the path frame covers the corridor"
+                "bend", f"is {self.bend}, expected at most {SHARPEST_BEND:g} 1/m, where the path frame ends"
             )
         if not -self.wheel_speed <= self.vc_min < self.wheel_speed:
             raise ModelError("vc_min", f"is {self.vc_min}, expected -0.22 to below 0.22 m/s")

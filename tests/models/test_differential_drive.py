@@ -88,6 +88,14 @@ def test_stage_cost_by_hand() -> None:
     assert plant.rewards(x, u) == pytest.approx(-cost, rel=1e-12)
 
 
+def test_one_period_beyond_the_corridor_is_still_on_the_chart() -> None:
+    plant, rng = DifferentialDrive(bend=8.0), np.random.default_rng(0)
+    x = rng.uniform([-0.1, -np.pi, 0.2, -2.75, 0.0], [0.1, np.pi, 0.22, 2.75, 1.0], (5000, 5))
+    after = plant.step(x, np.tile([0.22, 0.0], (5000, 1)))
+    assert plant.trip(after).any()
+    assert np.abs(after[:, 0]).max() < 1 / 8
+
+
 def test_leaving_the_corridor_trips() -> None:
     plant = DifferentialDrive()
     np.testing.assert_array_equal(plant.trip([[0.1, 3, 0.2, 0, 9], [-0.101, 0, 0, 0, 0]]), [False, True])

@@ -122,6 +122,37 @@ class AbstractPlant(DataSheet):
         groups = {"r": self.r_names} if references else {}
         return field_function(self.nominal, formula, ("reward", "reward"), groups)
 
+    def transition_function(self, varied: bool = False) -> Any:
+        """Give all of one step at once as a casadi.Function, what a simulation of episodes needs.
+
+        Args:
+            varied: make parameters p, disturbances d and references r arguments.
+
+        Returns:
+            casadi.Function (x, u[, p, d, r]) -> x_next, reward, u_real.
+        """
+        import casadi as ca
+
+        step, reward = self.step_function(True, varied, varied), self.reward_function(references=varied)
+        s = {"x": ca.SX.sym("x", self.nx), "u": ca.SX.sym("u", self.nu)}
+        if varied:
+            names = {"p": self.parameter_names, "d": self.d_names, "r": self.r_names}
+            s |= {letter: ca.SX.sym(letter, len(fields)) for letter, fields in names.items()}
+        after = step(*(s[name] for name in step.name_in()))
+        value = reward(*(s[name] for name in reward.name_in()))
+        results = [after, value, ca.densify(ca.SX(self.saturate(s["u"])))]
+        return ca.Function("transition", list(s.values()), results, list(s), ["x_next", "reward", "u_real"])
+
+    @functools.cached_property
+    def transition_tape(self) -> ExpressionTape:
+        """`transition_function()` as a tape."""
+        return ExpressionTape.from_function(self.transition_function())
+
+    @functools.cached_property
+    def varied_transition_tape(self) -> ExpressionTape:
+        """`transition_function(varied=True)` as a tape."""
+        return ExpressionTape.from_function(self.transition_function(varied=True))
+
     @functools.cached_property
     def step_tape(self) -> ExpressionTape:
         """`step_function()` as a tape for numpy, torch and C."""

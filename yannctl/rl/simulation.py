@@ -149,8 +149,9 @@ class Simulation:
         self.measured = self.x.copy()
         self.p, self.d, self.r = (np.tile(own, (n, 1)) for own in (plant.parameters, plant.d, plant.r))
         self.steps, self.n_clipped = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
+        self._rounding = FILTER_TOLERANCE * (plant.u_max - plant.u_min)
         self._known = [i for i, interval in enumerate(plant.disturbances.values()) if interval.measured]
-        self._varied = variation.randomise or variation.disturb
+        self._varied = variation.randomise or variation.disturb or variation.schedule is not None
         self._levels = variation.levels(plant) if isinstance(variation.schedule, tuple) else None
 
     def reset(
@@ -199,27 +200,28 @@ class Simulation:
         """
         plant = self.plant
         proposed = check_channels("action", u, plant.u_names)
-        real = wanted = plant.clip(proposed)
+        safe = proposed
         if self.safety is not None:
             safe = check_channels("filter", self.safety(self.measured.copy(), proposed.copy()), plant.u_names)
-            real = plant.clip(safe)
-        reward = plant.varied_reward_tape.evaluate(self.x, real, self.r)[:, 0]
         if self._varied:
-            after = plant.varied_step_tape.evaluate(self.x, real, self.p, self.d)
+            after, reward, real = plant.varied_transition_tape.evaluate(self.x, safe, self.p, self.d, self.r)
         else:
-            after = plant.step_tape.evaluate(self.x, real)
+            after, reward, real = plant.transition_tape.evaluate(self.x, safe)
+        reward = reward[:, 0]
+        wanted = real if safe is proposed else plant.clip(proposed)
         tripped = plant.trip(after)
-        self.x = np.where(np.isfinite(after).all(axis=1, keepdims=True), after, self.x)
         self.steps += 1
+        before, self.x = self.x, after
         if tripped.any():
+            self.x = np.where(np.isfinite(after).all(axis=1, keepdims=True), after, before)
             reward = np.where(tripped, reward + self._charge(real), reward)
         clipped = (wanted != proposed).any(axis=1)
         self.n_clipped += clipped
-        changed = np.abs(real - wanted) > FILTER_TOLERANCE * (plant.u_max - plant.u_min)
+        changed = (np.abs(real - wanted) > self._rounding).any(axis=1)
         truncated = self.steps >= plant.episode_steps
         self._vary(rng, np.ones(self.n, dtype=bool), 1 / self.variation.hold)
         self._measure(rng)
-        return Outcome(reward, tripped, truncated, real, clipped, np.asarray(changed.any(axis=1)))
+        return Outcome(reward, tripped, truncated, real, clipped, changed)
 
     def observation(self) -> Float[np.ndarray, "n no"]:
         """Give the measured state, then the measured disturbances if they vary and the references if scheduled."""
@@ -267,7 +269,7 @@ class Simulation:
 
     def _measure(self, rng: np.random.Generator) -> None:
         if self.variation.noise == 0.0 or self.plant.x_noise is None:
-            self.measured = self.x.copy()
+            self.measured = self.x
             return
         noise = self.variation.noise * self.plant.x_noise * rng.standard_normal(self.x.shape)
         self.measured = _turned(self.x + noise, self.plant.angles)
