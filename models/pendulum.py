@@ -37,7 +37,8 @@ class Pendulum(AbstractPlant):
     Step ("accurate"): the dynamics integrated over the period with an error below 1e-8 and no clip of the speed, so
     that the speed can leave its bounds, which then counts as a violation.
     Reward: -(theta^2 + 0.1 theta_dot^2 + 0.001 u^2) on the state before the step.
-    Sample period 0.05 s, Gymnasium's, a fifth of the unstable time constant; 200 steps an episode, starts uniform in theta all around and |theta_dot| <= 1.
+    Sample period 0.05 s, Gymnasium's, a fifth of the unstable time constant; 200 steps an episode, starts uniform in
+    theta all around and |theta_dot| <= 1.
     Equilibrium: upright at rest without torque (unstable, time constant sqrt(2 l / (3 g)) = 0.26 s).
     Sensor noise when asked for: 0.002 rad, 0.02 rad/s. Motor lag left out: 0.01 s.
     Energy without torque and friction: theta_dot^2 / 2 + 3 g / (2 l) cos(theta) is constant.
