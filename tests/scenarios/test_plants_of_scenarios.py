@@ -3,7 +3,7 @@
 import numpy as np
 
 from yannctl.models import CSTR, DifferentialDrive
-from yannctl.scenarios.reactor import CoolableSet
+from yannctl.scenarios.reactor import CoolableSet, coolable, guard
 from yannctl.scenarios.robot import can_stop, linear_model
 
 
@@ -21,6 +21,23 @@ def test_the_border_of_the_coolable_set_is_where_cooling_just_suffices():
         # Between two samples the peak may hide by a little.
         assert ((hottest <= plant.T_max) if kept else (hottest > plant.T_max - 1e-3)).all()
     assert safe.contains(np.array([[0.1, 364.9], [0.5, 353.9], [0.5, 354.1]])).tolist() == [True, True, False]
+
+
+def test_the_guard_keeps_the_worst_reactor_cool_and_hardly_acts():
+    plant = CSTR()
+    keep, safe = guard(plant, 0.1), coolable(plant, 0.1)
+    worst = plant.perturbed({"k0": 1.1 * plant.k0, "UA": 0.9 * plant.UA})
+    rng = np.random.default_rng(0)
+    x = rng.uniform([0.2, 310.0], [1.0, 365.0], (200, 2))
+    x = x[safe.contains(x)]
+    for k in range(40):
+        wanted = np.full((len(x), 1), 320.0) if k % 2 else rng.uniform(280, 320, (len(x), 1))
+        u = keep(x, wanted)
+        same = safe.contains(worst.step_tape.evaluate(x, wanted))
+        np.testing.assert_array_equal(u[same], wanted[same])
+        assert (u <= wanted).all()
+        x = worst.step_tape.evaluate(x, u)
+        assert x[:, 1].max() <= plant.T_max + 2e-3  # the set is numerical
 
 
 def test_a_robot_that_can_stop_stays_in_the_corridor():

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from yannctl.controllers import AbstractController, KalmanFilter, Limited, Nmpc, OffsetFreeMpc, OnlineMpc
+from yannctl.controllers import AbstractController, Filtered, KalmanFilter, Limited, Nmpc, OffsetFreeMpc, OnlineMpc
 from yannctl.linear import LinearModel, linearise
 from yannctl.models import CSTR
 from yannctl.ocp import Ocp
@@ -18,6 +18,7 @@ from .weights import Weights, read_tuned
 
 BEYOND = (np.array([-1.0, 250.0]), np.array([2.0, 600.0]))  # states at which the linear laws may be asked
 SET_NODES = 2000  # of the backward trajectory
+BISECTIONS = 12  # of the guard: to a hundredth of a kelvin
 HORIZON, SUBSTEPS = 40, 4  # of NMPC at 0.1 min; fewer substeps at a shorter period
 
 
@@ -155,24 +156,37 @@ def offset_free(N: int) -> Factory:
     return factory
 
 
-def guarded(plant: CSTR, N: int, safe: CoolableSet, uncertainty: float) -> Callable[[np.ndarray], np.ndarray]:
-    """The linear MPC, and full cooling where its next state could leave the set: a safe first guess, not certified.
+def guard(plant: CSTR, uncertainty: float) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """The input nearest to the proposed one whose next state stays in the coolable set, else full cooling.
+
+    NOT certified: the next state is looked at for the worst parameters only, and the set is numerical.
 
     Args:
         plant: the nominal plant.
-        N: horizon.
-        safe: the set.
         uncertainty: share of the parameters for which the next state is looked at.
+
+    Returns:
+        Function of states (n, 2) and proposed inputs (n, 1), as `Filtered` takes it.
     """
-    law = _linear(plant, N, Weights())
+    safe = coolable(plant, uncertainty)
     worst = plant.perturbed({"k0": plant.k0 * (1 + uncertainty), "UA": plant.UA * (1 - uncertainty)})
 
-    def policy(x: np.ndarray) -> np.ndarray:
-        u = law(x)
-        after = worst.step_tape.evaluate(x, plant.clip(np.nan_to_num(u, nan=plant.Tc_min)))
-        return np.where(safe.contains(after)[:, None] & np.isfinite(u), u, plant.Tc_min)
+    def stays(x: np.ndarray, u: np.ndarray) -> np.ndarray:
+        return safe.contains(worst.step_tape.evaluate(x, u))[:, None]
 
-    return policy
+    def keep(x: np.ndarray, u: np.ndarray) -> np.ndarray:
+        wanted = plant.clip(np.nan_to_num(u, nan=plant.Tc_min))
+        held = stays(x, wanted)
+        if held.all():
+            return wanted
+        low, high = np.full_like(wanted, plant.Tc_min), wanted.copy()
+        for _ in range(BISECTIONS):
+            middle = (low + high) / 2
+            good = stays(x, middle)
+            low, high = np.where(good, middle, low), np.where(good, high, middle)
+        return np.where(held, wanted, low)
+
+    return keep
 
 
 def nmpc(N: int, uncertainty: float) -> Factory:
@@ -187,14 +201,13 @@ def nmpc(N: int, uncertainty: float) -> Factory:
         plant: Any = scenario.plant
         ocp = linear_problem(plant, N, Weights())
         low, high = scenario.bounds
-        safe = coolable(plant, uncertainty)
         law = Nmpc(
             plant,
             N=round(HORIZON * 0.1 / plant.dt),
             terminal=lambda x: (x - ocp.x_ref).T @ ocp.P @ (x - ocp.x_ref),
             x_min=np.where(np.isfinite(low), -np.inf, low),
             x_max=high,
-            guesses=(guarded(plant, N, safe, uncertainty),),
+            guesses=(Filtered(_linear(plant, N, Weights()), guard(plant, uncertainty)),),
             open_parameters=True,
             substeps=SUBSTEPS if plant.dt > 0.05 else SUBSTEPS // 2,
         )

@@ -39,7 +39,9 @@ def linear_model(plant: DifferentialDrive) -> LinearModel:
     return linearise(rates, **point, method="zoh", dt=plant.dt, **names)
 
 
-def _planner(plant: DifferentialDrive, weights: Weights, lin: LinearModel, look: Look) -> PreviewMpc:
+def _planner(
+    plant: DifferentialDrive, weights: Weights, lin: LinearModel, look: Look, walls: tuple[float, float] | None = None
+) -> PreviewMpc:
     """The linear MPC of a model and of what it sees ahead: the wheels' diamond as rows, the corridor soft."""
     from yannctl.solvers.riccati import solve_riccati
 
@@ -48,18 +50,22 @@ def _planner(plant: DifferentialDrive, weights: Weights, lin: LinearModel, look:
     R = weights.scaled("R", plant.u_names, INPUT_COST)
     P = weights.terminal * solve_riccati(lin.A, lin.B, np.diag(Q), np.diag(R))[0]
     edge = CORRIDOR * (1 - 2 * weights.backoff)
-    corridor = np.array([edge, np.inf, np.inf, np.inf])
+    right, left = (-edge, edge) if walls is None else walls
+    free = [np.inf, np.inf, np.inf]
     limits = {"u_min": plant.u_min, "u_max": plant.u_max, "input_rows": plant.input_rows}
-    return PreviewMpc(lin, Q, R, N, look, -corridor, corridor, **limits, P=P, nx=plant.nx)
+    return PreviewMpc(lin, Q, R, N, look, [right, *np.negative(free)], [left, *free], **limits, P=P, nx=plant.nx)
 
 
-def linear_law(plant: DifferentialDrive, weights: Weights, preview: bool) -> PreviewMpc:
+def linear_law(
+    plant: DifferentialDrive, weights: Weights, preview: bool, walls: tuple[float, float] | None = None
+) -> PreviewMpc:
     """Make the linear MPC with the curvature as known disturbance.
 
     Args:
         plant: the nominal plant.
         weights: factors on its weights.
         preview: look along the path at the present speed; otherwise the present curvature is taken to last.
+        walls: limits of ey to the right and to the left [m]; None for the corridor's.
     """
 
     def look(x: np.ndarray) -> Preview:
@@ -70,7 +76,7 @@ def linear_law(plant: DifferentialDrive, weights: Weights, preview: bool) -> Pre
         turn = plant.v_ref * kappa
         return Preview(kappa[..., None], np.stack([none, none, speed, turn], axis=-1), np.stack([speed, turn], axis=-1))
 
-    return _planner(plant, weights, linear_model(plant), look)
+    return _planner(plant, weights, linear_model(plant), look, walls)
 
 
 def offset_free(scenario: Scenario, world: World) -> AbstractController:
