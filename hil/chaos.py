@@ -6,18 +6,18 @@ lasts the device held its safe action within `hold_periods` and one tick.
 """
 
 import heapq
-import itertools
 import time
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .links import AbstractLink
+from .framing import FrameDecoder, encode_frame
+from .links import AbstractLink, SerialLink
 from .rig import RigError
 
 FAULTS = ("drop", "delay", "duplicate", "reorder", "corrupt", "truncate", "freeze", "flood", "disconnect", "half_open")
+LASTING = ("freeze", "disconnect", "half_open")  # touch every message
 
 
 @dataclass(frozen=True)
@@ -37,16 +37,73 @@ class Schedule:
     seed: int = 0
 
 
-@dataclass
-class _State:
-    sent: int = 0
-    previous: bytes = b""
-    late: list[tuple[int, int, bytes]] = field(default_factory=list)
-    counts: Counter[str] = field(default_factory=Counter)
+Emit = Callable[[bytes], None]
+
+
+class Spoiler:
+    """One direction of a link that misbehaves.
+
+    Args:
+        schedule: what it does.
+        emit: where messages go on.
+    """
+
+    def __init__(self, schedule: Schedule, emit: Emit) -> None:
+        self.schedule, self.emit = schedule, emit
+        self.seen = self.spoilt = 0
+        self.previous = b""
+        self.generator = np.random.default_rng(schedule.seed)
+        self._late: list[tuple[int, int, bytes]] = []
+
+    @property
+    def active(self) -> bool:
+        """Whether the fault has begun."""
+        return self.schedule.fault != "none" and self.seen > self.schedule.start
+
+    def pass_on(self, message: bytes) -> None:
+        """Pass a message on, or what the schedule makes of it.
+
+        Args:
+            message: its bytes.
+        """
+        self.seen += 1
+        self.release()
+        if self.active and (self.generator.random() < self.schedule.share or self.schedule.fault in LASTING):
+            self.spoilt += 1
+            _ACTIONS[self.schedule.fault](self, message)
+        else:
+            self.emit(message)
+        if not (self.active and self.schedule.fault == "freeze"):
+            self.previous = message
+
+    def postpone(self, message: bytes, seconds: float) -> None:
+        """Pass a message on later.
+
+        Args:
+            message: its bytes.
+            seconds: how much later [s].
+        """
+        heapq.heappush(self._late, (time.monotonic_ns() + round(seconds * 1e9), self.seen, message))
+
+    def release(self) -> None:
+        """Pass on what is due."""
+        while self._late and self._late[0][0] <= time.monotonic_ns():
+            self.emit(heapq.heappop(self._late)[2])
+
+    def draw(self, stop: int) -> int:
+        """Draw a number below `stop`.
+
+        Args:
+            stop: first number that is not drawn.
+        """
+        return int(self.generator.integers(stop))
 
 
 class FaultyLink(AbstractLink):
-    """A link that spoils what is sent through it.
+    """A link that misbehaves in both directions.
+
+    On a serial line it is the frames that are spoilt, beneath their check; elsewhere the datagrams. What ZeroMQ
+    carries cannot be damaged from here: TCP and CURVE drop it.
 
     Args:
         link: the link beneath.
@@ -54,15 +111,15 @@ class FaultyLink(AbstractLink):
     """
 
     def __init__(self, link: AbstractLink, schedule: Schedule) -> None:
-        self.link, self.schedule, self.shared = link, schedule, link.shared
-        self._generator = np.random.default_rng(schedule.seed)
-        self._state = _State()
-        self._number = itertools.count()
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """Messages spoilt, by fault."""
-        return dict(self._state.counts)
+        self.link, self.shared = link, link.shared
+        self._arrived: list[bytes] = []
+        emit_out, emit_in, self._encode = link.send, self._arrived.append, bytes
+        if isinstance(link, SerialLink):
+            decoder = FrameDecoder(link.max_size)
+            emit_out, self._encode = link.send_frame, encode_frame
+            emit_in = lambda frame: self._arrived.extend(decoder.feed(frame))  # noqa: E731
+        self.outward = Spoiler(schedule, emit_out)
+        self.inward = Spoiler(replace(schedule, seed=schedule.seed + 1), emit_in)
 
     def open(self) -> None:
         """Open the link beneath."""
@@ -74,122 +131,56 @@ class FaultyLink(AbstractLink):
 
     def send(self, message: bytes) -> None:
         """Send, or what the schedule makes of it."""
-        state = self._state
-        state.sent += 1
-        self._release()
-        active = self.schedule.fault != "none" and state.sent > self.schedule.start
-        if not active:
-            self.link.send(message)
-        else:
-            _ACTIONS[self.schedule.fault](self, message)
-        state.previous = message
+        self.outward.pass_on(self._encode(message))
 
     def receive(self, deadline_ns: int) -> list[bytes]:
-        """Receive from the link beneath; nothing arrives over a link that is cut."""
-        self._release()
-        if self.schedule.fault in {"disconnect", "half_open"} and self._state.sent > self.schedule.start:
-            if self.schedule.fault == "disconnect":
-                raise RigError("the link was cut")
-            time.sleep(max(0.0, (deadline_ns - time.monotonic_ns()) * 1e-9))
-            return []
-        return self.link.receive(deadline_ns)
-
-    def touched(self) -> bool:
-        """Draw whether this message is spoilt, and count it."""
-        hit = bool(self._generator.random() < self.schedule.share)
-        self._state.counts[self.schedule.fault] += hit
-        return hit
-
-    def draw(self, stop: int) -> int:
-        """Draw a number below `stop`.
-
-        Args:
-            stop: first number that is not drawn.
-        """
-        return int(self._generator.integers(stop))
-
-    def postpone(self, message: bytes, seconds: float) -> None:
-        """Send a message later.
-
-        Args:
-            message: its bytes.
-            seconds: how much later [s].
-        """
-        instant = time.monotonic_ns() + round(seconds * 1e9)
-        heapq.heappush(self._state.late, (instant, next(self._number), message))
-
-    def _release(self) -> None:
-        late = self._state.late
-        while late and late[0][0] <= time.monotonic_ns():
-            self.link.send(heapq.heappop(late)[2])
-
-    def previous(self) -> bytes:
-        """The message before."""
-        return self._state.previous
+        """Receive, or what the schedule makes of it."""
+        fault = self.outward.schedule.fault
+        if fault == "disconnect" and self.outward.active:
+            raise RigError("the link was cut")
+        self.inward.release()
+        for message in self.link.receive(deadline_ns):
+            self.inward.pass_on(self._encode(message))
+        arrived, self._arrived[:] = list(self._arrived), []
+        return arrived
 
 
-def _drop(link: FaultyLink, message: bytes) -> None:
-    if not link.touched():
-        link.link.send(message)
+def _corrupt(link: Spoiler, message: bytes) -> None:
+    spoilt = bytearray(message)
+    for _ in range(1 + link.draw(4)):
+        spoilt[link.draw(len(spoilt))] ^= 1 << link.draw(8)
+    link.emit(bytes(spoilt))
 
 
-def _delay(link: FaultyLink, message: bytes) -> None:
-    if link.touched():
-        link.postpone(message, 0.001 * (1 + link.draw(60)))
-    else:
-        link.link.send(message)
+def _reorder(link: Spoiler, message: bytes) -> None:
+    link.postpone(message, 0.0)
+    link.emit(link.previous)
 
 
-def _duplicate(link: FaultyLink, message: bytes) -> None:
-    for _ in range(1 + link.touched() * (1 + link.draw(3))):
-        link.link.send(message)
+def _duplicate(link: Spoiler, message: bytes) -> None:
+    for _ in range(2 + link.draw(3)):
+        link.emit(message)
 
 
-def _reorder(link: FaultyLink, message: bytes) -> None:
-    if link.touched():
-        link.postpone(message, 0.0)
-        link.link.send(link.previous())
-    else:
-        link.link.send(message)
+def _flood(link: Spoiler, message: bytes) -> None:
+    for _ in range(50):
+        link.emit(link.generator.bytes(1 + link.draw(200)))
+    link.emit(message)
 
 
-def _corrupt(link: FaultyLink, message: bytes) -> None:
-    if link.touched():
-        spoilt = bytearray(message)
-        for _ in range(1 + link.draw(4)):
-            spoilt[link.draw(len(spoilt))] ^= 1 << link.draw(8)
-        message = bytes(spoilt)
-    link.link.send(message)
+def _swallow(_link: Spoiler, _message: bytes) -> None:
+    """The message is gone."""
 
 
-def _truncate(link: FaultyLink, message: bytes) -> None:
-    link.link.send(message[: link.draw(len(message))] if link.touched() else message)
-
-
-def _freeze(link: FaultyLink, message: bytes) -> None:
-    link.touched()
-    link.link.send(link.previous())
-
-
-def _flood(link: FaultyLink, message: bytes) -> None:
-    for _ in range(50 * link.touched()):
-        link.link.send(link._generator.bytes(1 + link.draw(200)))
-    link.link.send(message)
-
-
-def _silence(link: FaultyLink, message: bytes) -> None:
-    link._state.counts[link.schedule.fault] += 1
-
-
-_ACTIONS: dict[str, Callable[[FaultyLink, bytes], None]] = {
-    "drop": _drop,
-    "delay": _delay,
+_ACTIONS: dict[str, Callable[[Spoiler, bytes], None]] = {
+    "drop": _swallow,
+    "delay": lambda link, message: link.postpone(message, 0.001 * (1 + link.draw(60))),
     "duplicate": _duplicate,
     "reorder": _reorder,
     "corrupt": _corrupt,
-    "truncate": _truncate,
-    "freeze": _freeze,
+    "truncate": lambda link, message: link.emit(message[: link.draw(len(message))]),
+    "freeze": lambda link, _: link.emit(link.previous),
     "flood": _flood,
-    "disconnect": _silence,
-    "half_open": _silence,
+    "disconnect": _swallow,
+    "half_open": _swallow,
 }

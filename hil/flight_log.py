@@ -202,8 +202,8 @@ def _records(path: Path) -> Iterator[tuple[str, Any]]:
 
 def _header(metadata: Mapping[str, str]) -> LogHeader:
     content = json.loads(metadata["header"])
-    names = [tuple(content[key]) for key in ("x_names", "u_names", "x_units", "u_units")]
-    return LogHeader(*names, float(content["dt"]), str(content["controller"]))
+    x_names, u_names, x_units, u_units = (tuple(content[key]) for key in ("x_names", "u_names", "x_units", "u_units"))
+    return LogHeader(x_names, u_names, x_units, u_units, float(content["dt"]), str(content["controller"]))
 
 
 def _row(data: bytes) -> list[float]:

@@ -178,11 +178,22 @@ class SerialLink(AbstractLink):
             raise RigError(f"cannot open the serial port {self.port}: {error}") from error
 
     def send(self, message: bytes) -> None:
-        """Write a frame."""
+        """Write the message's frame."""
+        self.send_frame(encode_frame(message))
+
+    def send_frame(self, frame: bytes) -> None:
+        """Write a frame as it is.
+
+        Args:
+            frame: its bytes, the closing zero among them.
+
+        Raises:
+            RigError: the link is broken.
+        """
         if self._serial is None:
             raise RigError("the serial link is not open")
         try:
-            self._serial.write(encode_frame(message))
+            self._serial.write(frame)
         except OSError as error:  # SerialException is one
             raise RigError(f"cannot write to {self.port}: {error}") from error
 

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from tqdm import tqdm
 
 from .console import Output
-from .options import Json
+from .options import Json, Seed, Short
 
 if TYPE_CHECKING:
     from yannctl.hil import AbstractRig
@@ -113,6 +114,45 @@ def replay(
     data = {"own": own, "compared": found.n_compared, "different": found.n_different}
     output.result({**data, "max_difference": found.max_difference, "whole": record.whole})
     if own and found.n_different:
+        raise typer.Exit(1)
+
+
+@hil_app.command()
+def chaos(
+    link: Annotated[list[str] | None, typer.Option("--link", help="udp, zmq or serial; may be repeated.")] = None,
+    fault: Annotated[list[str] | None, typer.Option("--fault", help="One fault; may be repeated.")] = None,
+    seed: Seed = 7,
+    short: Short = False,
+    json: Json = False,
+) -> None:
+    """Put every fault on every kind of link and see whether the device still ends in its safe action."""
+    from yannctl.hil.chaos import FAULTS
+    from yannctl.hil.chaos_matrix import HOST_FAULTS, LINKS, as_rows, run_matrix
+
+    output = Output(json)
+    links = tuple(link or (LINKS[:1] if short else LINKS))
+    faults = tuple(fault or (("drop", "corrupt", "half_open", "kill") if short else FAULTS + HOST_FAULTS))
+    bar = tqdm(total=len(links) * len(faults), unit="case", disable=None)
+    with bar:
+        cases = run_matrix(links, faults, seed, lambda _case: bar.update())
+    columns = ["link", "fault", "spoilt", "obeyed", "ticks to safe", "verdict", "the loop's ending"]
+    rows = [
+        [
+            c.link,
+            c.fault,
+            str(c.spoilt),
+            str(c.obeyed),
+            str(c.ticks_to_safe),
+            "pass" if c.passed else c.why,
+            c.ending[:60],
+        ]
+        for c in cases
+    ]
+    output.table(f"Faults, seed {seed}", columns, rows)
+    failed = sum(not case.passed for case in cases)
+    output.line(f"{len(cases) - failed} of {len(cases)} pass")
+    output.result({"seed": seed, "failed": failed, "cases": as_rows(cases)})
+    if failed:
         raise typer.Exit(1)
 
 
