@@ -100,6 +100,9 @@ def test_wrong_units_are_named(x: list, text: str) -> None:
     for method in (CSTR().step, CSTR().rewards):
         with pytest.raises(ModelError, match=text):
             method(x, [300.0])
+    if np.ndim(x) == 1:
+        with pytest.raises(ModelError, match=text):
+            yannctl.linearise(CSTR(), x=x)
 
 
 @pytest.mark.parametrize(

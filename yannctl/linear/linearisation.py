@@ -6,6 +6,7 @@ import numpy as np
 
 from yannctl.errors import ModelError
 from yannctl.plant import AbstractPlant
+from yannctl.plant.contract import check_possible
 from yannctl.types import ArrayLike
 
 from .channels import channel, discretise
@@ -51,7 +52,7 @@ def linearise(
 
     Raises:
         ModelError: a wrong shape, a value that is not finite, no equilibrium to fall back on, a function without dt
-            or with other arguments.
+            or with other arguments, a state the plant cannot be in.
     """
     if method not in {"step", "zoh"}:
         raise ModelError("method", f"is {method!r}, expected 'step' or 'zoh'")
@@ -62,6 +63,8 @@ def linearise(
         if value:
             raise ModelError(field, "belongs to a CasADi function, a plant has its own", remedy=f"leave {field} away")
     x_op = _operating_value("x", x, plant.x_equilibrium, plant.nx)
+    if isinstance(plant, AbstractPlant):
+        check_possible(plant, x_op)
     u_op = _operating_value("u", u, plant.u_equilibrium, plant.nu)
     if method == "step":
         value, A, B = _jacobians(plant.step_function(bounded=False), x_op, u_op)
