@@ -314,7 +314,7 @@ def test_equalities_without_freedom_or_that_depend_on_each_other():
 def test_plots_draw_every_region(law):
     import matplotlib.pyplot as plt
 
-    from yannctl.pwa.plots import plot_regions, plot_surface, slice_polygons
+    from yannctl.pwa.plots import plot_regions, plot_surface, plot_value, slice_polygons
 
     figure, axes = plot_regions(law, trajectory=np.array([[-4.0, 2.0], [-2.0, 2.0], [0.0, 0.0]]))
     assert len(axes.collections[0].get_paths()) == 31
@@ -323,6 +323,10 @@ def test_plots_draw_every_region(law):
     surface, axes = plot_surface(law)
     surface.canvas.draw()
     assert axes.get_zlabel() == law.out_names[0]
+    merged = law.merged()
+    value, axes = plot_value(merged)
+    value.canvas.draw()
+    assert axes.get_zlabel() == "cost"
     plt.close("all")
     polygons, _ = slice_polygons(law)
     area = sum(
@@ -335,6 +339,17 @@ def test_plots_draw_every_region(law):
         plot_regions(saturation())
     with pytest.raises(ModelError, match="parameters"):
         plot_regions(law, parameters=(0, 2))
+
+
+def test_the_cost_is_drawn_where_it_is(law):
+    from yannctl.pwa.plots import slice_polygons, value_faces
+
+    faces = np.array(value_faces(law))
+    assert len(faces) == 16 * sum(len(polygon) for polygon in slice_polygons(law)[0])
+    middle = faces[:, :, :2].mean(axis=1)
+    assert (law.locate(middle) >= 0).all()
+    corners = faces[:, 0] + 1e-7 * (np.column_stack([middle, faces[:, 0, 2]]) - faces[:, 0])
+    np.testing.assert_allclose(law.value(corners[:, :2]), corners[:, 2], rtol=1e-4, atol=1e-4)
 
 
 def test_slices_of_four_parameters_agree_with_the_law():

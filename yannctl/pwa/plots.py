@@ -1,4 +1,4 @@
-"""Pictures of a law: its regions, coloured by law, and its surface over two parameters."""
+"""Pictures of a law: its regions, coloured by law, and its outputs and its cost as surfaces over two parameters."""
 
 from typing import Any
 
@@ -54,7 +54,7 @@ def plot_regions(
     axes.set(xlim=(law.theta_min[i], law.theta_max[i]), ylim=(law.theta_min[j], law.theta_max[j]))
     axes.set_xlabel(_name(law, i))
     axes.set_ylabel(_name(law, j))
-    axes.set_title(f"{law.n_regions} regions, {law.n_laws} laws", fontsize=10, loc="left", color="#444444")
+    axes.set_title(_caption(law, (i, j), fixed), fontsize=10, loc="left", color="#444444")
     axes.set_facecolor("#f3f3f3")
     axes.spines[["top", "right"]].set_visible(False)
     return figure, axes
@@ -82,19 +82,109 @@ def plot_surface(
     Raises:
         ModelError: the law has fewer than two parameters, or the indices do not fit.
     """
-    from mpl_toolkits.mplot3d.art3d import Poly3DCollection
-
     i, j = _checked(law, parameters, output)
-    figure, axes = _axes(axes, projection="3d")
     regions, polygons = _slice(law, (i, j), fixed)
     faces = []
     for region, polygon in zip(regions, polygons, strict=True):
-        points = np.tile(_base(law, fixed), (len(polygon), 1))
-        points[:, [i, j]] = polygon
-        heights = points @ law.F[region, output] + law.g[region, output]
-        faces.append(np.column_stack([polygon, heights]))
+        points = _in_plane(law, fixed, (i, j), polygon)
+        faces.append(np.column_stack([polygon, points @ law.F[region, output] + law.g[region, output]]))
     colours = _colours(law, output)[law.law_index[regions]] if faces else "none"
-    axes.add_collection3d(Poly3DCollection(faces, facecolors=colours, edgecolors=_EDGE, linewidths=0.3))
+    return _draw_faces(law, (i, j), fixed, faces, colours, (law.out_names or ())[output], axes)
+
+
+def plot_value(
+    law: PwaLaw,
+    parameters: tuple[int, int] = (0, 1),
+    fixed: ArrayLike | None = None,
+    axes: Any = None,
+) -> tuple[Any, Any]:
+    """Draw the optimal cost V = theta'P_i theta/2 + p_i'theta + c_i as a surface over two parameters.
+
+    Args:
+        law: a law with at least two parameters; a merged one is drawn from the law it was merged from.
+        parameters: the two parameters on the axes.
+        fixed: (ntheta,) values of the others, the middle of the box when not given.
+        axes: matplotlib 3-D axes to draw on; new ones when not given.
+
+    Returns:
+        The matplotlib figure and axes.
+
+    Raises:
+        ModelError: the law has fewer than two parameters, or the indices do not fit.
+    """
+    from matplotlib import colormaps
+
+    law = law.unmerged or law
+    i, j = _checked(law, parameters, 0)
+    faces = value_faces(law, (i, j), fixed)
+    middle = np.array([face[:, 2].mean() for face in faces])
+    size = float(np.ptp(middle)) if len(middle) else 0.0
+    level = (middle - middle.min()) / size if size > 0 else np.full(len(middle), 0.5)
+    return _draw_faces(law, (i, j), fixed, faces, colormaps["viridis"](0.06 + 0.88 * level), "cost", axes, 0.0)
+
+
+def value_faces(
+    law: PwaLaw, parameters: tuple[int, int] = (0, 1), fixed: ArrayLike | None = None
+) -> list[Float[np.ndarray, "3 3"]]:
+    """Return small triangles on the optimal cost over the plane of two parameters.
+
+    Args:
+        law: a law with at least two parameters, not a merged one.
+        parameters: the two parameters of the plane.
+        fixed: (ntheta,) values of the others, the middle of the box when not given.
+
+    Returns:
+        The corners (3, 3) of each: the two parameters and the cost.
+    """
+    faces = []
+    P, p, c = (np.asarray(part) for part in (law.P, law.p, law.c))
+    for region, polygon in zip(*_slice(law, parameters, fixed), strict=True):
+        for triangle in _triangles(polygon):
+            points = _in_plane(law, fixed, parameters, triangle)
+            curved = 0.5 * np.einsum("ni,ij,nj->n", points, P[region], points)
+            faces.append(np.column_stack([triangle, curved + points @ p[region] + c[region]]))
+    return faces
+
+
+def _triangles(polygon: np.ndarray, parts: int = 4) -> list[np.ndarray]:
+    """Return small triangles that fill a polygon, on which a parabola looks round."""
+    found = []
+    middle = polygon.mean(axis=0)
+    for a, b in zip(polygon, np.roll(polygon, -1, axis=0), strict=True):
+        edges = (a - middle) / parts, (b - middle) / parts
+        for row in range(parts):
+            for column in range(parts - row):
+                corner = middle + row * edges[0] + column * edges[1]
+                found.append(np.array([corner, corner + edges[0], corner + edges[1]]))
+                if row + column < parts - 1:
+                    found.append(np.array([corner + edges[0], corner + edges[0] + edges[1], corner + edges[1]]))
+    return found
+
+
+def _in_plane(law: PwaLaw, fixed: ArrayLike | None, parameters: tuple[int, int], points: np.ndarray) -> np.ndarray:
+    """Return all parameters at points of the plane."""
+    theta = np.tile(_base(law, fixed), (len(points), 1))
+    theta[:, list(parameters)] = points
+    return theta
+
+
+def _draw_faces(
+    law: PwaLaw,
+    parameters: tuple[int, int],
+    fixed: ArrayLike | None,
+    faces: list,
+    colours: Any,
+    height: str,
+    axes: Any,
+    width: float = 0.3,
+) -> tuple[Any, Any]:
+    """Draw faces over the plane of two parameters."""
+    from mpl_toolkits.mplot3d.art3d import Poly3DCollection
+
+    i, j = parameters
+    figure, axes = _axes(axes, projection="3d")
+    edges = _EDGE if width else colours
+    axes.add_collection3d(Poly3DCollection(faces, facecolors=colours, edgecolors=edges, linewidths=width or 0.2))
     heights = np.concatenate([face[:, 2] for face in faces]) if faces else np.array([0.0, 1.0])
     margin = 0.02 * max(float(np.ptp(heights)), 1e-9)
     axes.set(
@@ -103,12 +193,27 @@ def plot_surface(
     )  # fmt: skip
     axes.set_xlabel(_name(law, i))
     axes.set_ylabel(_name(law, j))
-    axes.set_zlabel((law.out_names or ())[output])
+    axes.set_zlabel(height, labelpad=14)
+    axes.set_title(_caption(law, parameters, fixed), fontsize=10, loc="left", color="#444444")
     for axis in (axes.xaxis, axes.yaxis, axes.zaxis):
         axis.set_pane_color((1, 1, 1, 0))
-    axes.view_init(elev=26, azim=-58)
-    axes.set_box_aspect(None, zoom=0.9)
+        axis.set_major_locator(_locator())
+    axes.view_init(elev=28, azim=-58)
+    axes.set_box_aspect(None, zoom=0.86)
     return figure, axes
+
+
+def _locator() -> Any:
+    from matplotlib.ticker import MaxNLocator
+
+    return MaxNLocator(5)
+
+
+def _caption(law: PwaLaw, parameters: tuple[int, int], fixed: ArrayLike | None) -> str:
+    """Return the size of the law, and where the plane lies."""
+    base = _base(law, fixed)
+    held = [f"{_name(law, i)} = {base[i]:.3g}" for i in range(law.ntheta) if i not in parameters]
+    return f"{law.n_regions} regions, {law.n_laws} laws" + (f"; at {', '.join(held)}" if held else "")
 
 
 def slice_polygons(
