@@ -25,6 +25,7 @@ from yannctl import MpQp, PwaLaw, Settings, solve_mpqp
 from yannctl.mpqp.presolve import presolve
 from yannctl.pwa.audit import facet_centres
 from yannctl.pwa.closure import repair
+from yannctl.pwa.evaluation import break_even
 from yannctl.pwa.exploration import Exploration
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -128,13 +129,18 @@ def look_ups(names: tuple[str, ...] = LOOKED_UP, points: int = 200_000) -> list[
         fast(theta)
         fast(theta[0])
         batch, u = best_of(7, fast, theta)
+        inside = theta[~np.isnan(u).any(axis=1)]
+        held, _ = best_of(7, fast, inside)
         single, _ = best_of(5, lambda fast=fast, theta=theta: [fast(point) for point in theta[:2000]])
-        rule = law(theta[:20_000])
+        few = np.array_split(theta[:20_000], 40)  # so few that no tree is built for them
+        law(few[0])
+        scan, rule = best_of(1, lambda law=law, few=few: np.concatenate([law(part) for part in few]))
         wrong = int((~((u[: len(rule)] == rule) | (np.isnan(u[: len(rule)]) & np.isnan(rule)))).any(axis=1).sum())
         rows.append({
             "problem": name, "regions": law.n_regions, "laws": law.n_laws, "nodes": fast.tree.n_nodes,
-            "depth": fast.tree.depth, "build_ms": 1e3 * build, "batch_ns": 1e9 * batch / points,
-            "single_us": 1e6 * single / 2000, "wrong": wrong,
+            "a region": fast.tree.n_nodes / law.n_regions, "depth": fast.tree.depth, "build_ms": 1e3 * build,
+            "batch_ns": 1e9 * batch / points, "inside_ns": 1e9 * held / len(inside), "single_us": 1e6 * single / 2000,
+            "scan_ns": 1e9 * scan / len(rule), "break_even": int(break_even(law)), "wrong": wrong,
         })  # fmt: skip
     return rows
 
