@@ -50,6 +50,8 @@ class Command:
         seed: seed.
         profile: name of the settings.
         changes: settings changed from it.
+        rate: ticks a second of an asynchronous run; None: synchronous.
+        rig: "module:function" of an asynchronous run's rig; None: the environment.
     """
 
     env: str
@@ -59,6 +61,8 @@ class Command:
     seed: int
     profile: str
     changes: dict[str, Any]
+    rate: float | None = None
+    rig: str | None = None
 
 
 Changes = Annotated[
@@ -80,6 +84,12 @@ def train(
         Profile | None, typer.Option(help="recipe: behind the gate; fast: any environment; paper: DSAC-T as published.")
     ] = None,
     changes: Changes = None,
+    rate: Annotated[
+        float | None, typer.Option(min=0.001, help="Asynchronous: a process of its own acts so many times a second.")
+    ] = None,
+    rig: Annotated[
+        str | None, typer.Option(help="Asynchronous: module:function that gives (rig, judge) in place of the env.")
+    ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Run folder: logs, checkpoints.")] = Path("runs/train"),
     resume: Annotated[
         Path | None, typer.Option("--resume", help="Go on in this run folder; only --steps may be given with it.")
@@ -87,41 +97,58 @@ def train(
     json: Json = False,
 ) -> None:
     """Fine-tune a law on the true plant; the deployed policy changes only through the gate."""
-    from yannctl import rl
-    from yannctl.rl.settings import profile as settings_of
-
     output = Output(json)
     if resume is not None:
         command, folder = _read_command(resume, steps), resume
     else:
         chosen = profile or (Profile.recipe if env.startswith("yannctl/") else Profile.fast)
         changed = dict(_setting(text) for text in changes or [])
-        command = Command(env, law is not None, algorithm.value, steps or 4000, seed, chosen.value, changed)
+        command = Command(env, law is not None, algorithm.value, steps or 4000, seed, chosen.value, changed, rate, rig)
         folder = out
-    training = settings_of(command.profile).changed(command.changes)
     environment = _make(command.env)
     if resume is None:
         _begin(command, law, environment, folder)
-    begun = (folder / "settings.json").exists()
-    show = gate_lines(output)
     try:
-        result = rl.train(
-            _actor(folder) if command.law else None,
-            None,
-            environment,
-            algorithm=command.algorithm,
-            steps=command.steps,
-            seed=command.seed,
-            run_dir=None if begun else folder,
-            resume=folder if begun else None,
-            settings=training,
-            progress=True,
-            on_gate=lambda event, _learning, _deployed: show(event),
-        )
+        result = _run(command, environment, folder, output)
     except KeyboardInterrupt:
         output.line(f"\ninterrupted; go on with: yannctl train --resume {folder}")
         raise
     _report(result, folder, output)
+
+
+def _run(command: Command, environment: "gymnasium.Env", folder: Path, output: Output) -> "rl.TrainingResult":
+    """Start the run of a folder or go on with it, synchronous or not."""
+    from yannctl import PwaLaw, rl
+    from yannctl.rl.settings import profile as settings_of
+
+    settings = settings_of(command.profile).changed(command.changes)
+    if command.rate is not None or command.rig is not None:
+        return rl.train_asynchronously(
+            command.env,
+            PwaLaw.load(folder / LAW_FILE) if command.law else None,
+            command.algorithm,
+            command.steps,
+            command.seed,
+            folder,
+            settings,
+            rig=command.rig,
+            rate=command.rate or 1.0,
+            progress=True,
+        )
+    begun, show = (folder / "settings.json").exists(), gate_lines(output)
+    return rl.train(
+        _actor(folder) if command.law else None,
+        None,
+        environment,
+        algorithm=command.algorithm,
+        steps=command.steps,
+        seed=command.seed,
+        run_dir=None if begun else folder,
+        resume=folder if begun else None,
+        settings=settings,
+        progress=True,
+        on_gate=lambda event, _learning, _deployed: show(event),
+    )
 
 
 def _begin(command: Command, law: Path | None, environment: "gymnasium.Env", folder: Path) -> None:

@@ -5,6 +5,8 @@
 | `train` | tunes a law on an environment, gives a `TrainingResult` |
 | `TrainingSettings`, `DsactSettings`, `Td3Settings`, `DdpgSettings` | every number of a run |
 | `Callback`, `TensorBoard`, `WeightsAndBiases` | who is told of what a run does |
+| `train_seeds` | several seeds at once in one stacked network |
+| `train_asynchronously` | an actor process drives the rig, the learner follows |
 | `evaluate` | returns and violations of a policy on the nominal model |
 | `TrainingError` | why a run stopped itself |
 
@@ -15,12 +17,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .asynchronous import train_asynchronously
     from .callbacks import Callback, TensorBoard, WeightsAndBiases
     from .ddpg import DdpgSettings
     from .dsact import DsactSettings
     from .errors import CheckpointError, RunLockedError, TrainingError
     from .evaluation import Evaluation, evaluate
     from .gate import GateEvent
+    from .seeds import train_seeds
     from .settings import TrainingSettings
     from .td3 import Td3Settings
     from .training import TrainingResult, train
@@ -41,6 +45,8 @@ _HOME = {
     "WeightsAndBiases": "callbacks",
     "evaluate": "evaluation",
     "train": "training",
+    "train_asynchronously": "asynchronous",
+    "train_seeds": "seeds",
 }
 
 __all__ = [
@@ -59,6 +65,8 @@ __all__ = [
     "WeightsAndBiases",
     "evaluate",
     "train",
+    "train_asynchronously",
+    "train_seeds",
 ]
 
 

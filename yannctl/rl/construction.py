@@ -134,7 +134,7 @@ def assemble(
         The learner.
     """
     if algorithm == "ddpg":
-        return Ddpg(actor, critic, settings.ddpg, settings.gamma, noise, prior)
+        return Ddpg(actor, critic, settings.ddpg, settings.gamma, noise, prior, settings.compile)
     if algorithm == "td3":
-        return Td3(actor, critic, settings.td3, settings.gamma, noise, prior)
-    return Dsact(actor, critic, policy, settings.dsact, settings.gamma, noise, prior)
+        return Td3(actor, critic, settings.td3, settings.gamma, noise, prior, settings.compile)
+    return Dsact(actor, critic, policy, settings.dsact, settings.gamma, noise, prior, settings.compile)

@@ -90,6 +90,7 @@ class Ddpg:
         gamma: discount factor.
         noise: source of all noise of the learner.
         prior: value (x, a, weight) -> (batch,) in scaled rewards that the network only corrects, or None.
+        compiled: whether torch compiles both losses on their first use.
     """
 
     def __init__(
@@ -100,12 +101,15 @@ class Ddpg:
         gamma: float,
         noise: Noise,
         prior: Prior | None = None,
+        compiled: bool = False,
     ) -> None:
         self.settings, self.gamma, self.noise, self.prior = settings, gamma, noise, prior
         self.actor, self.critic = Trained(actor, settings.actor_rate), Trained(critic, settings.critic_rate)
         self.average = Average(self.actor.weights, settings.average_rate)
         self.updates = 0
-        self.shown = {name: torch.zeros(()) for name in ("critic_loss", "actor_loss", "q")}
+        self._last = {name: torch.zeros(()) for name in ("critic_loss", "actor_loss", "q")}
+        self._critic_terms = torch.compile(self._critic_loss) if compiled else self._critic_loss
+        self._policy_terms = torch.compile(self._policy_loss) if compiled else self._policy_loss
 
     def explore(self, phi: Tensor, base: Tensor) -> Tensor:
         """The policy's action plus noise, clamped to the box.
@@ -140,6 +144,16 @@ class Ddpg:
         """Everything the learner carries from one update to the next, as live tensors."""
         return {**self.actor.tensors("actor"), **self.critic.tensors("critic"), "average": self.average.value}
 
+    @property
+    def shown(self) -> dict[str, Tensor]:
+        """Means of the last update, which are computed only when they are looked at."""
+        return {name: value.mean() for name, value in self._last.items()}
+
+    @shown.setter
+    def shown(self, values: dict[str, Tensor]) -> None:
+        """Take back values that were saved or repaired."""
+        self._last = dict(values)
+
     def metrics(self) -> dict[str, float]:
         """Numbers for the log, from the last update."""
         return {name: float(value) for name, value in self.shown.items()}
@@ -147,26 +161,34 @@ class Ddpg:
     def finite(self) -> bool:
         """Whether weights and last losses are all finite."""
         weights = self.actor.weights.value.data, self.critic.weights.value.data
-        return all_finite([*weights, self.shown["critic_loss"], self.shown["actor_loss"]])
+        return all_finite([*weights, self._last["critic_loss"], self._last["actor_loss"]])
 
     def _critic_step(self, batch: Batch) -> None:
+        loss, q = self._critic_terms(batch)
+        self.critic.descend(loss)
+        self._last.update(critic_loss=loss.detach(), q=q)
+
+    def _policy_step(self, batch: Batch, cloning: Cloning | None) -> None:
+        self.critic.network.requires_grad_(False)
+        loss = self._policy_terms(batch, cloning)
+        self.actor.descend(loss)
+        self.critic.network.requires_grad_(True)
+        self._last.update(actor_loss=loss.detach())
+
+    def _critic_loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Loss of the critic, and its values."""
         with torch.no_grad():
             a1 = self.actor.target.mean(batch.phi1, batch.base1).clamp(-1.0, 1.0)
             q1 = self._value(self.critic.target, batch.x1, batch.phi1, a1, batch.weight1)
             y = value_target(batch.reward, batch.live, q1, self.gamma)
         q = self._value(self.critic.network, batch.x, batch.phi, batch.a, batch.weight)
-        loss = critic_loss(q, y)
-        self.critic.descend(loss)
-        self.shown.update(critic_loss=loss.detach(), q=q.detach().mean())
+        return critic_loss(q, y), q.detach()
 
-    def _policy_step(self, batch: Batch, cloning: Cloning | None) -> None:
+    def _policy_loss(self, batch: Batch, cloning: Cloning | None) -> Tensor:
+        """Loss of the policy."""
         a = inward_clamp(self.actor.network.mean(batch.phi, batch.base))
-        self.critic.network.requires_grad_(False)
         q = self._value(self.critic.network, batch.x, batch.phi, a, batch.weight)
-        loss = add_cloning(policy_loss(q), q[0], a, batch.a, cloning)
-        self.actor.descend(loss)
-        self.critic.network.requires_grad_(True)
-        self.shown.update(actor_loss=loss.detach())
+        return add_cloning(policy_loss(q), q[0], a, batch.a, cloning)
 
     def _value(self, critic: Critic, x: Tensor, phi: Tensor, a: Tensor, weight: Tensor) -> Tensor:
         """The value, (1, batch)."""

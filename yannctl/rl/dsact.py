@@ -180,6 +180,7 @@ class Dsact:
         gamma: discount factor.
         noise: source of all noise of the learner.
         prior: value (x, a, weight) -> (batch,) in scaled rewards that the networks only correct, or None.
+        compiled: whether torch compiles both losses on their first use.
     """
 
     def __init__(
@@ -191,6 +192,7 @@ class Dsact:
         gamma: float,
         noise: Noise,
         prior: Prior | None = None,
+        compiled: bool = False,
     ) -> None:
         self.policy, self.settings, self.gamma, self.noise, self.prior = policy, settings, gamma, noise, prior
         self.actor, self.critic = Trained(actor, settings.actor_rate), Trained(critic, settings.critic_rate)
@@ -201,7 +203,9 @@ class Dsact:
         self.sigma_mean = torch.zeros((2, *stack))
         self.average = Average(self.actor.weights, settings.average_rate)
         self.updates = 0
-        self.shown = {name: torch.zeros(()) for name in ("critic_loss", "actor_loss", "q", "sigma", "log_prob")}
+        self._last = {name: torch.zeros(()) for name in ("critic_loss", "actor_loss", "q", "sigma", "log_prob")}
+        self._critic_terms = torch.compile(self._critic_loss) if compiled else self._critic_loss
+        self._policy_terms = torch.compile(self._policy_loss) if compiled else self._policy_loss
 
     def explore(self, phi: Tensor, base: Tensor) -> Tensor:
         """A sample of the policy, inside the box.
@@ -214,7 +218,8 @@ class Dsact:
             Scaled action (n, nu).
         """
         with torch.no_grad():
-            return self.policy.explore(self.actor.network, phi, base, self.noise)
+            a, _ = self.policy.sample(self.actor.network, phi, base, self.noise(base.shape))
+            return a.clamp(-1.0, 1.0)
 
     def update(self, batch: Batch, cloning: Cloning | None = None) -> None:
         """One critic step, and every `delay` of them one step of policy, temperature and targets.
@@ -242,6 +247,16 @@ class Dsact:
             **self.alpha_adam.tensors("alpha_adam"),
         }
 
+    @property
+    def shown(self) -> dict[str, Tensor]:
+        """Means of the last update, which are computed only when they are looked at."""
+        return {name: value.mean() for name, value in self._last.items()}
+
+    @shown.setter
+    def shown(self, values: dict[str, Tensor]) -> None:
+        """Take back values that were saved or repaired."""
+        self._last = dict(values)
+
     def metrics(self) -> dict[str, float]:
         """Numbers for the log, from the last update."""
         alpha = float(self.log_alpha.data.exp().mean())
@@ -250,34 +265,47 @@ class Dsact:
     def finite(self) -> bool:
         """Whether weights and last losses are all finite."""
         weights = self.actor.weights.value.data, self.critic.weights.value.data, self.log_alpha.data
-        return all_finite([*weights, self.shown["critic_loss"], self.shown["actor_loss"]])
+        return all_finite([*weights, self._last["critic_loss"], self._last["actor_loss"]])
 
     def _critic_step(self, batch: Batch) -> None:
-        with torch.no_grad():
-            a1, log_prob = self.policy.sample(self.actor.target, batch.phi1, batch.base1, self.noise)
-            q1, sigma1 = self._returns(self.critic.target, batch.x1, batch.phi1, a1.clamp(-1.0, 1.0), batch.weight1)
-            z = self.noise(log_prob.shape)
-            alpha = self.log_alpha.data.exp()
-            y_q, y_z = value_targets(batch.reward, batch.live, q1, sigma1, log_prob, z, alpha, self.gamma)
-        q, sigma = self._returns(self.critic.network, batch.x, batch.phi, batch.a, batch.weight)
-        now = sigma.detach().mean(-1)
-        self.sigma_mean.lerp_(now, self.settings.statistics_rate if self.updates else 1.0)
-        loss = critic_loss(q, sigma, y_q, y_z, self.sigma_mean)
+        eps, z = self.noise(batch.base1.shape), self.noise(batch.reward.shape)
+        rate = self.settings.statistics_rate if self.updates else 1.0
+        loss, q, sigma = self._critic_terms(batch, eps, z, self.log_alpha.data, rate)
         self.critic.descend(loss)
-        self.shown.update(critic_loss=loss.detach(), q=q.detach().mean(), sigma=now.mean())
+        self._last.update(critic_loss=loss.detach(), q=q, sigma=sigma)
 
     def _policy_step(self, batch: Batch, cloning: Cloning | None) -> None:
-        a, log_prob = self.policy.sample(self.actor.network, batch.phi, batch.base, self.noise)
+        eps = self.noise(batch.base.shape)
         self.critic.network.requires_grad_(False)
-        q, _ = self._returns(self.critic.network, batch.x, batch.phi, a, batch.weight)
-        loss = policy_loss(q, log_prob, self.log_alpha.data.exp())
-        loss = add_cloning(loss, torch.minimum(q[0], q[1]), a, batch.a, cloning)
+        loss, log_prob = self._policy_terms(batch, eps, self.log_alpha.data, cloning)
         self.actor.descend(loss)
         self.critic.network.requires_grad_(True)
         self.log_alpha.grad = None
-        temperature_loss(self.log_alpha, log_prob, self.settings.entropy(a.shape[-1])).backward()
+        temperature_loss(self.log_alpha, log_prob, self.settings.entropy(eps.shape[-1])).backward()
         self.alpha_adam.step()
-        self.shown.update(actor_loss=loss.detach(), log_prob=log_prob.detach().mean())
+        self._last.update(actor_loss=loss.detach(), log_prob=log_prob)
+
+    def _critic_loss(
+        self, batch: Batch, eps: Tensor, z: Tensor, log_alpha: Tensor, rate: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Loss of the critics, their means, and their mean standard deviations."""
+        with torch.no_grad():
+            a1, log_prob = self.policy.sample(self.actor.target, batch.phi1, batch.base1, eps)
+            q1, sigma1 = self._returns(self.critic.target, batch.x1, batch.phi1, a1.clamp(-1.0, 1.0), batch.weight1)
+            y_q, y_z = value_targets(batch.reward, batch.live, q1, sigma1, log_prob, z, log_alpha.exp(), self.gamma)
+        q, sigma = self._returns(self.critic.network, batch.x, batch.phi, batch.a, batch.weight)
+        now = sigma.detach().mean(-1)
+        self.sigma_mean.lerp_(now, rate)
+        return critic_loss(q, sigma, y_q, y_z, self.sigma_mean), q.detach(), now
+
+    def _policy_loss(
+        self, batch: Batch, eps: Tensor, log_alpha: Tensor, cloning: Cloning | None
+    ) -> tuple[Tensor, Tensor]:
+        """Loss of the policy, and log pi of its actions."""
+        a, log_prob = self.policy.sample(self.actor.network, batch.phi, batch.base, eps)
+        q, _ = self._returns(self.critic.network, batch.x, batch.phi, a, batch.weight)
+        loss = policy_loss(q, log_prob, log_alpha.exp())
+        return add_cloning(loss, torch.minimum(q[0], q[1]), a, batch.a, cloning), log_prob.detach()
 
     def _returns(self, critic: Critic, x: Tensor, phi: Tensor, a: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of the return, each (2, batch)."""

@@ -96,6 +96,11 @@ class Episodes:
             self.x = self._reset()
         return transition
 
+    def begin(self) -> None:
+        """Begin the episode whose number is `finished`, dropping the running one."""
+        self.inputs, self.total = [], 0.0
+        self.x = self._reset()
+
     def sent(self, nu: int) -> np.ndarray:
         """Inputs sent in the running episode (k, nu) [physical units].
 

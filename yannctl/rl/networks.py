@@ -215,7 +215,7 @@ class Adam:
 
     def __init__(self, weights: nn.Parameter, rate: float) -> None:
         self.weights, self.rate = weights, rate
-        self.moments = torch.zeros(2, weights.numel())
+        self.moments = torch.zeros(2, *weights.shape, device=weights.device)
         self.count = torch.zeros((), dtype=torch.int64)
 
     def step(self) -> None:

@@ -82,8 +82,22 @@ class Replay:
         places = torch.arange(self.added - len(kept), self.added) % len(self.table)
         self.table[places] = kept
 
+    def draw(self, n: int, size: int, generator: torch.Generator) -> Tensor:
+        """Draw rows with replacement, in one gather.
+
+        Args:
+            n: number of batches.
+            size: transitions in each.
+            generator: source of the draw.
+
+        Returns:
+            (n, size, width).
+        """
+        index = torch.randint(len(self), (n * size,), generator=generator)
+        return self.table.index_select(0, index).view(n, size, self.table.shape[1])
+
     def batches(self, n: int, size: int, reward_scale: float, generator: torch.Generator) -> Iterator[Batch]:
-        """Draw batches with replacement, in one gather.
+        """Draw batches with replacement.
 
         Args:
             n: number of batches.
@@ -94,9 +108,21 @@ class Replay:
         Yields:
             The batches.
         """
-        index = torch.randint(len(self), (n * size,), generator=generator)
-        rows = self.table.index_select(0, index)
-        for part in rows.view(n, size, self.table.shape[1]).unbind(0):
-            x, phi, a, base, reward, live, weight, x1, phi1, base1, weight1 = part.split(self.widths, -1)
-            scaled = reward[:, 0] * reward_scale
-            yield Batch(x, phi, a, base, scaled, live[:, 0], x1, phi1, base1, weight[:, 0], weight1[:, 0])
+        for rows in self.draw(n, size, generator).unbind(0):
+            yield as_batch(rows, self.widths, reward_scale)
+
+
+def as_batch(rows: Tensor, widths: tuple[int, ...], reward_scale: float | Tensor) -> Batch:
+    """Cut rows into their columns.
+
+    Args:
+        rows: (..., size, width).
+        widths: widths of the columns.
+        reward_scale: factor on the rewards, one or (..., 1).
+
+    Returns:
+        The batch.
+    """
+    x, phi, a, base, reward, live, weight, x1, phi1, base1, weight1 = rows.split(widths, -1)
+    scaled = reward[..., 0] * reward_scale
+    return Batch(x, phi, a, base, scaled, live[..., 0], x1, phi1, base1, weight[..., 0], weight1[..., 0])

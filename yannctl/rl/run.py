@@ -1,6 +1,7 @@
 """The whole state of a training run: policies, learner, memory, counters; it is saved and restored bit for bit."""
 
 import copy
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,7 +96,7 @@ class Run:
             Episodes(env if i == 0 else another(env), seed, i, settings.environments)
             for i in range(settings.environments)
         ]
-        self.view = self._view(self._states())
+        self.view = self.view_of(self._states())
 
     @property
     def layout(self) -> Layout:
@@ -105,8 +106,9 @@ class Run:
     def step(self) -> None:
         """One step of every environment, remembered, and the updates that follow."""
         self.advance(self.warmup() if self.count.step < self.settings.warmup_steps else self.explore())
-        for batch in self.batches():
-            self.learner.update(batch)
+        if self.count.step >= self.settings.warmup_steps:
+            for batch in self.batches():
+                self.learner.update(batch)
 
     def warmup(self) -> Tensor:
         """Actions uniform in the box, scaled (n, nu); with `warmup` "policy", samples of the untrained policy."""
@@ -134,25 +136,28 @@ class Run:
         u = (self.middle + self.half * a.double()).numpy()
         first = [not part.inputs for part in self.fleet]
         steps = [part.step(u[i]) for i, part in enumerate(self.fleet)]
-        last = self._view(np.stack([step.x1 for step in steps]))
+        last = self.view_of(np.stack([step.x1 for step in steps]))
         applied = ((torch.from_numpy(np.stack([step.u for step in steps])) - self.middle) / self.half).float()
         for i, step in enumerate(steps):
             self._remember(i, step, first[i], applied[i], last)
         ended = any(step.terminated or step.truncated for step in steps)
-        self.view = self._view(self._states()) if ended else last
+        self.view = self.view_of(self._states()) if ended else last
 
-    def batches(self) -> list[Batch]:
-        """The batches due after the present step, so that every environment step is followed by `updates_per_step`."""
+    def batches(self) -> Iterator[Batch]:
+        """The batches due after the present step."""
+        return self.replay.batches(self.due(), self.settings.batch, self.count.reward_scale, self.generator)
+
+    def due(self) -> int:
+        """Updates due after the present step, so that every environment step is followed by `updates_per_step`."""
         count, settings = self.count, self.settings
         n, past = len(self.fleet), count.step - settings.warmup_steps
         if past < 0:
-            return []
+            return 0
         if past < n:
             count.reward_scale = settings.reward_scale or count.step / max(count.sum_reward, 1e-12)
             if self.prior is not None:
                 self.prior.scale = count.reward_scale
-        due = int((past + n) * settings.updates_per_step) - int(past * settings.updates_per_step)
-        return list(self.replay.batches(due, settings.batch, count.reward_scale, self.generator))
+        return int((past + n) * settings.updates_per_step) - int(past * settings.updates_per_step)
 
     def test(self) -> GateEvent:
         """Compare the learning policy with the deployed one and promote it if the gate, or the evaluation, says so."""
@@ -184,8 +189,7 @@ class Run:
         self.count.rollbacks += 1
         for name, tensor in self.learner.tensors().items():
             tensor.copy_(self.good[name])
-        for tensor in self.learner.shown.values():
-            tensor.nan_to_num_(0.0, 0.0, 0.0)
+        self.learner.shown = {name: value.nan_to_num(0.0, 0.0, 0.0) for name, value in self.learner.shown.items()}
         if self.count.rollbacks > self.settings.max_rollbacks:
             raise TrainingError(
                 f"the learner diverged {self.count.rollbacks} times since its last healthy state, step "
@@ -226,13 +230,13 @@ class Run:
             "promotion": self.promotion.state(),
         }
 
-    def restore(self, tensors: dict[str, Tensor], state: dict[str, Any], rows: np.ndarray) -> None:
+    def restore(self, tensors: dict[str, Tensor], state: dict[str, Any], rows: np.ndarray | None) -> None:
         """Continue from a checkpoint.
 
         Args:
             tensors: what `tensors` gave.
             state: what `state` gave.
-            rows: rows of the replay memory from the log of transitions (added, width).
+            rows: rows of the replay memory from the log of transitions (added, width); None: they are in already.
 
         Raises:
             CheckpointError: if it belongs to another run, or the environment does not repeat itself.
@@ -250,16 +254,32 @@ class Run:
             {name: tensors[f"deployed.{name}"] for name in self.deployed.learned.state_dict()}
         )
         self.learner.updates = state["updates"]
-        self.replay.fill(rows)
+        if rows is not None:
+            self.replay.fill(rows)
         self.count = Counters(**state["counters"])
         self.promotion.restore(state["promotion"])
         if self.prior is not None:
             self.prior.scale = self.count.reward_scale
         for i, part in enumerate(self.fleet):
             part.restore(state["episodes"][i], tensors[f"inputs.{i}"].numpy(), tensors["x"][i].numpy())
-        self.view = self._view(self._states())
+        self.view = self.view_of(self._states())
         self.generator.set_state(tensors["generator"])
         self.export()
+
+    def view_of(self, x: np.ndarray) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """States, features, the law's scaled action and the prior's weight, a row each, in single precision.
+
+        Args:
+            x: states (n, nx) [physical units].
+
+        Returns:
+            (n, nx), (n, n_features), (n, nu) and (n, 1).
+        """
+        state = torch.from_numpy(x)
+        with torch.no_grad():
+            base = ((self.learning.base(state) - self.middle) / self.half).clamp(-1.0, 1.0)
+            weight = torch.zeros(len(x)) if self.prior is None else self.prior.weight(state)
+            return state.float(), self.learning.features(state).float(), base.float(), weight.float()[:, None]
 
     def _remember(self, i: int, step: Transition, first: bool, applied: Tensor, last: tuple[Tensor, ...]) -> None:
         """Store one environment's transition: checked, on file, in memory, counted, in this order."""
@@ -309,14 +329,6 @@ class Run:
     def _states(self) -> np.ndarray:
         """Present states of all environments (n, nx)."""
         return np.stack([part.x for part in self.fleet])
-
-    def _view(self, x: np.ndarray) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """States, features, the law's scaled action and the prior's weight, a row each, in single precision."""
-        state = torch.from_numpy(x)
-        with torch.no_grad():
-            base = ((self.learning.base(state) - self.middle) / self.half).clamp(-1.0, 1.0)
-            weight = torch.zeros(len(x)) if self.prior is None else self.prior.weight(state)
-            return state.float(), self.learning.features(state).float(), base.float(), weight.float()[:, None]
 
     def _fingerprint(self) -> Tensor:
         """The law's inputs on fixed states, to recognise it."""

@@ -43,6 +43,8 @@ class TrainingSettings:
         explosion: a mean |Q| above this multiple of max |reward| / (1 - gamma) counts as diverged.
         checkpoint_every: environment steps between two checkpoints; 0: only at the end.
         threads: torch threads while training; the number before is restored.
+        compile: whether torch compiles the losses on their first use (a minute, needs a C++ compiler); it pays for
+            narrow networks and long runs, and gives other last bits than the plain form.
         tensorboard: whether to write TensorBoard events next to progress.csv.
         dsact: settings of DSAC-T.
         td3: settings of TD3.
@@ -71,6 +73,7 @@ class TrainingSettings:
     explosion: float = 10.0
     checkpoint_every: int = 200
     threads: int = 1
+    compile: bool = False
     tensorboard: bool = True
     dsact: DsactSettings = field(default_factory=DsactSettings)
     td3: Td3Settings = field(default_factory=Td3Settings)

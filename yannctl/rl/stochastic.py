@@ -26,7 +26,6 @@ import torch
 from torch import Tensor
 
 from .networks import Actor, inward_clamp
-from .trained import Noise
 
 HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
 TANH_EPSILON = 1e-6  # inside the logarithm of the tanh's derivative; authors' code
@@ -63,32 +62,18 @@ class AbstractPolicy(ABC):
     units: str
 
     @abstractmethod
-    def sample(self, actor: Actor, phi: Tensor, base: Tensor, noise: Noise) -> tuple[Tensor, Tensor]:
-        """Draw actions with their log pi, differentiable in the actor.
+    def sample(self, actor: Actor, phi: Tensor, base: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
+        """Make actions of noise, with their log pi, differentiable in the actor.
 
         Args:
             actor: the network.
             phi: features (batch, n_features).
             base: the law's scaled actions (batch, nu).
-            noise: source of eps.
+            eps: standard normal numbers (batch, nu).
 
         Returns:
             Scaled actions (batch, nu) and log pi (batch,).
         """
-
-    def explore(self, actor: Actor, phi: Tensor, base: Tensor, noise: Noise) -> Tensor:
-        """Draw actions to be sent.
-
-        Args:
-            actor: the network.
-            phi: features (batch, n_features).
-            base: the law's scaled actions (batch, nu).
-            noise: source of eps.
-
-        Returns:
-            Scaled actions inside the box (batch, nu).
-        """
-        return self.sample(actor, phi, base, noise)[0].clamp(-1.0, 1.0)
 
 
 class ClampedGaussian(AbstractPolicy):
@@ -96,10 +81,9 @@ class ClampedGaussian(AbstractPolicy):
 
     units = "half ranges of the input, before the clamp"
 
-    def sample(self, actor: Actor, phi: Tensor, base: Tensor, noise: Noise) -> tuple[Tensor, Tensor]:
-        """Draw actions with their log pi, as `AbstractPolicy.sample` says."""
+    def sample(self, actor: Actor, phi: Tensor, base: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
+        """Make actions with their log pi, as `AbstractPolicy.sample` says."""
         mean, log_std = actor.distribution(phi, base)
-        eps = noise(mean.shape)
         return inward_clamp(mean + log_std.exp() * eps), gaussian_log_density(eps, log_std)
 
 
@@ -115,10 +99,9 @@ class TanhGaussian(AbstractPolicy):
     def __init__(self, half: Tensor) -> None:
         self.log_half = half.float().log().sum()
 
-    def sample(self, actor: Actor, phi: Tensor, base: Tensor, noise: Noise) -> tuple[Tensor, Tensor]:
-        """Draw actions with their log pi, as `AbstractPolicy.sample` says; the base has no part in it."""
+    def sample(self, actor: Actor, phi: Tensor, base: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
+        """Make actions with their log pi, as `AbstractPolicy.sample` says; the base has no part in it."""
         raw, log_std = actor.raw_distribution(phi)
-        eps = noise(raw.shape)
         a = torch.tanh(raw + log_std.exp() * eps)
         jacobian = torch.log(1.0 - a * a + TANH_EPSILON).sum(-1) + self.log_half
         return a, gaussian_log_density(eps, log_std) - jacobian

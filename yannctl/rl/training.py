@@ -123,7 +123,7 @@ def train(
     try:
         run = Run(actor, critic, env, algorithm, seed, settings)
         if folder is None:
-            return _loop(run, steps, RunLog(None, _facts(run), told), progress, on_gate)
+            return _loop(run, steps, RunLog(None, facts_of(run), told), progress, on_gate)
         with run_lock(Path(folder)):
             log = _take_up(run, Path(folder), told) if resume is not None else _begin(run, Path(folder), told)
             return _loop(run, steps, log, progress, on_gate)
@@ -135,7 +135,7 @@ def _begin(run: Run, folder: Path, callbacks: tuple[Callback, ...]) -> RunLog:
     """Start the files of a new run."""
     if (folder / FILE_NAME).exists() or (folder / transitions.FILE_NAME).exists():
         raise CheckpointError(f"{folder} already holds a run", "pass resume= to continue it, or another run_dir")
-    log = RunLog(folder, _facts(run), callbacks)
+    log = RunLog(folder, facts_of(run), callbacks)
     run.log = TransitionWriter(folder / transitions.FILE_NAME, run.layout)
     return log
 
@@ -156,7 +156,7 @@ def _take_up(run: Run, folder: Path, callbacks: tuple[Callback, ...]) -> RunLog:
         if len(records) < done:
             raise CheckpointError(f"{path} holds {len(records)} transitions of {done}", "restore it from a copy")
         run.restore(tensors, state, records["row"])
-    log = RunLog(folder, _facts(run), callbacks, history, events)
+    log = RunLog(folder, facts_of(run), callbacks, history, events)
     run.log = TransitionWriter(path, run.layout, done)
     return log
 
@@ -175,14 +175,14 @@ def _loop(run: Run, steps: int, log: RunLog, progress: bool, on_gate: OnGate | N
             if run.count.step % settings.gate_every < n and run.learner.updates:
                 event = run.test()
                 log.event(event, run.learning, run.deployed)
-                log.row(_row(run, event, time.perf_counter() - started, updates))
+                log.row(progress_row(run, event, time.perf_counter() - started, updates))
                 if on_gate is not None:
                     on_gate(event, run.learning, run.deployed)
                 bar.set_postfix_str(f"deployed {log.history[-1]['deployed_return']:.1f}")
             if settings.checkpoint_every and run.count.step % settings.checkpoint_every < n:
-                _save(run, log)
+                write_all(run, log)
         run.export()
-        _save(run, log)
+        write_all(run, log)
     except TrainingError as error:
         error.deployed = run.deployed
         raise
@@ -194,21 +194,37 @@ def _loop(run: Run, steps: int, log: RunLog, progress: bool, on_gate: OnGate | N
     return TrainingResult(run.deployed, run.learning, log.history, log.events, time.perf_counter() - started)
 
 
-def _save(run: Run, log: RunLog) -> None:
-    """Force the transitions to disk, then write what refers to them."""
-    if log.run_dir is None or run.log is None:
+def write_all(run: Run, log: RunLog) -> None:
+    """Force the transitions to disk, then write what refers to them.
+
+    Args:
+        run: the run.
+        log: its record.
+
+    Raises:
+        TrainingError: if the learner is not finite, or the disk is full.
+    """
+    if log.run_dir is None:
         return
     if run.learner.updates and not run.learner.finite():
         raise TrainingError("the learner is not finite, so no checkpoint was written", "resume from the last one")
-    run.log.sync()
+    if run.log is not None:
+        run.log.sync()
     past = {"history": log.history, "events": [event.record() for event in log.events]}
     write_checkpoint(log.run_dir, run.tensors(), run.state() | past)
     for callback in log.callbacks:
         callback.on_checkpoint(run.count.step)
 
 
-def _facts(run: Run) -> dict[str, Any]:
-    """What settings.json says: identity, and what is easily taken for granted."""
+def facts_of(run: Run) -> dict[str, Any]:
+    """What settings.json says: identity, and what is easily taken for granted.
+
+    Args:
+        run: the run.
+
+    Returns:
+        Values for JSON.
+    """
     settings, gated = run.settings, run.task.plant is not None
     facts: dict[str, Any] = {
         "updates_per_environment_step": settings.updates_per_step,
@@ -223,14 +239,24 @@ def _facts(run: Run) -> dict[str, Any]:
     return {**run.state()["identity"], "facts": facts}
 
 
-def _row(run: Run, event: GateEvent, seconds: float, updates: int) -> dict[str, Any]:
-    """One row of progress.csv; the deployed return is the one after the decision."""
+def progress_row(run: Run, event: GateEvent, seconds: float, updates: int) -> dict[str, Any]:
+    """One row of progress.csv; the deployed return is the one after the decision.
+
+    Args:
+        run: the run.
+        event: what the gate just decided.
+        seconds: wall time of this call so far.
+        updates: updates done before this call.
+
+    Returns:
+        Numbers by column.
+    """
     promoted, count = event.decision == "promoted", run.count
     returns = [part.last_return for part in run.fleet if np.isfinite(part.last_return)]
     return {
         "step": event.step,
         "updates": run.learner.updates,
-        "episodes": sum(part.finished for part in run.fleet),
+        "episodes": count.terminations + count.truncations,
         "behaviour_return": float(np.mean(returns)) if returns else float("nan"),
         "behaviour_violations": count.violations,
         "learning_return": event.learning_return,
