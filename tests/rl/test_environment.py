@@ -324,6 +324,19 @@ def test_settings_out_of_sense_are_named(settings: dict, field: str) -> None:
         assert caught.value.field == field
 
 
+def test_actuators_and_plants_of_ones_own() -> None:
+    env = gymnasium.make("yannctl/CSTR-v0", actuators=True, set_point=0.6).unwrapped
+    x, _ = env.reset(options={"x": [0.5, 350.0, 300.0]})
+    after = env.step(np.array([310.0]))[0]
+    np.testing.assert_array_equal(after, CSTR(set_point=0.6).actuated().step(x, [310.0]))
+    late = Pendulum().actuated(delay=2)
+    many = gymnasium.make_vec("yannctl/Pendulum-v0", num_envs=3, plant=late)
+    assert many.reset(seed=0)[0].shape == (3, 5)
+    assert many.unwrapped.plant is late
+    with pytest.raises(ModelError, match="a plant was given"):
+        gymnasium.make("yannctl/Pendulum-v0", plant=late, g=9.81)
+
+
 def test_what_a_plant_does_not_declare_cannot_vary() -> None:
     for settings, field in (({"schedule": "random"}, "schedule"), ({"noise": 1.0}, None)):
         if field is None:

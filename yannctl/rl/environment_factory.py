@@ -22,6 +22,7 @@ def make_environment(
     hold: int = 10,
     filter: Filter | None = None,
     trip_cost: float | None = None,
+    actuators: bool = False,
     **fields: Any,
 ) -> PlantEnvironment:
     """Make one environment: `gymnasium.make("yannctl/CSTR-v0", set_point=0.6, noise=1.0)`.
@@ -36,6 +37,7 @@ def make_environment(
         hold: mean number of steps between two draws of disturbances or random references.
         filter: u_safe = filter(x, u), or None.
         trip_cost: cost of a trip, or None for that of staying tripped until the end.
+        actuators: see the plant through the lag and command delay of its data sheet; they become states.
         fields: fields of the plant's class, as its data sheet names them.
 
     Returns:
@@ -45,7 +47,7 @@ def make_environment(
         ModelError: an unknown field, or one out of its sense.
     """
     variation = Variation(randomise, disturb, noise, schedule, hold)
-    return PlantEnvironment(_plant_of(plant, fields), render_mode, variation, filter, trip_cost)
+    return PlantEnvironment(_plant_of(plant, fields, actuators), render_mode, variation, filter, trip_cost)
 
 
 def make_vector_environment(
@@ -59,6 +61,7 @@ def make_vector_environment(
     hold: int = 10,
     filter: Filter | None = None,
     trip_cost: float | None = None,
+    actuators: bool = False,
     **fields: Any,
 ) -> PlantVectorEnvironment:
     """Make many environments that step together: `gymnasium.make_vec("yannctl/CSTR-v0", num_envs=1000)`.
@@ -74,6 +77,7 @@ def make_vector_environment(
         hold: mean number of steps between two draws of disturbances or random references.
         filter: u_safe = filter(x, u) on the whole batch, or None.
         trip_cost: cost of a trip, or None for that of staying tripped until the end.
+        actuators: see the plant through the lag and command delay of its data sheet; they become states.
         fields: fields of the plant's class, as its data sheet names them.
 
     Returns:
@@ -83,17 +87,21 @@ def make_vector_environment(
         ModelError: an unknown field, or one out of its sense.
     """
     variation = Variation(randomise, disturb, noise, schedule, hold)
-    return PlantVectorEnvironment(_plant_of(plant, fields), num_envs, render_mode, variation, filter, trip_cost)
+    return PlantVectorEnvironment(
+        _plant_of(plant, fields, actuators), num_envs, render_mode, variation, filter, trip_cost
+    )
 
 
-def _plant_of(plant: "str | AbstractPlant", fields: dict[str, Any]) -> AbstractPlant:
-    if isinstance(plant, AbstractPlant):
-        if fields:
-            raise ModelError(next(iter(fields)), "a plant was given", remedy="give the field to the plant")
-        return plant
-    kind = getattr(models, plant)
-    known = [field.name for field in dataclasses.fields(kind) if field.init]
-    unknown = sorted(set(fields) - set(known))
-    if unknown:
-        raise ModelError(unknown[0], f"is no field of {plant}", remedy=f"the fields are {', '.join(known)}")
-    return kind(**fields)
+def _plant_of(plant: "str | AbstractPlant", fields: dict[str, Any], actuators: bool) -> AbstractPlant:
+    if not isinstance(plant, AbstractPlant):
+        kind = getattr(models, plant)
+        known = [field.name for field in dataclasses.fields(kind) if field.init]
+        unknown = sorted(set(fields) - set(known))
+        if unknown:
+            raise ModelError(unknown[0], f"is no field of {plant}", remedy=f"the fields are {', '.join(known)}")
+        made: AbstractPlant = kind(**fields)
+    elif fields:
+        raise ModelError(next(iter(fields)), "a plant was given", remedy="give the field to the plant")
+    else:
+        made = plant
+    return made.actuated() if actuators else made
