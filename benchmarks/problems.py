@@ -119,6 +119,24 @@ def _chain(N: int, masses: int = 2) -> MpQp:
     return _program(_regulator(Ad, Bd, np.eye(2 * masses), 0.1 * np.eye(2), N, 0.5, limits))
 
 
+def tutorial() -> MpQp:
+    """Return the example of the YANN tutorial: double integrator, 10 steps, an output bound and a terminal set.
+
+    x+ = [1 1; 0 1] x + [0; 1] u, y = [1 2] x, |x| <= 10, |u| <= 1, |y| <= 25, Q = I, R = 0.01; 115 critical regions.
+    """
+    A, B, C = np.array([[1.0, 1.0], [0.0, 1.0]]), np.array([[0.0], [1.0]]), np.array([[1.0, 2.0]])
+    N, half = 10, np.array([[0.6136, 1.6099], [-0.3742, -0.3682]])
+    parts = _regulator(A, B, np.eye(2), 0.01 * np.eye(1), N, 1.0, [10.0, 10.0])
+    forced, free = parts["A"][2 * N : 4 * N], -parts["B"][2 * N : 4 * N]  # x_1 ... x_N = forced u + free x_0
+    outputs, last = np.kron(np.eye(N), C), np.vstack([half, -half])
+    A_rows = np.vstack([outputs @ forced, -outputs @ forced, last @ forced[-2:]])
+    B_rows = np.vstack([-outputs @ free, outputs @ free, -last @ free[-2:]])
+    bounds = np.concatenate([np.full(2 * N, 25.0), np.ones(4)])
+    new = {"A": A_rows, "b": bounds, "B": B_rows}
+    more = {key: np.concatenate([parts[key], rows]) for key, rows in new.items()}
+    return MpQp(**(parts | more), theta_A=np.vstack([C, -C]), theta_b=np.full(2, 25.0))
+
+
 def _random(n: int, m: int, ntheta: int, seed: int) -> MpQp:
     """Return a random program with 2m rows around a parameter-dependent point that is always feasible."""
     g = np.random.default_rng(seed)
