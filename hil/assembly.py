@@ -17,6 +17,7 @@ from .authentication import read_key, read_private
 from .channel import Channel
 from .configuration import (
     Configuration,
+    OpcuaLinkSection,
     SerialLinkSection,
     SimulatedLink,
     UdpLinkSection,
@@ -27,6 +28,8 @@ from .device import DeviceGuard, device_limits
 from .linked import Features, LinkedRig
 from .links import AbstractLink, SerialLink, UdpLink, ZmqLink
 from .messages import MessageCodec
+from .opcua import OpcuaAccess, OpcuaRig
+from .opcua_plc import SoftPlc
 from .plant_device import OnTick, PlantDevice
 from .rig import AbstractRig
 from .simulated import SimulatedRig
@@ -111,13 +114,14 @@ def make_rig(configuration: Configuration) -> AbstractRig:
     if isinstance(link, SimulatedLink):
         x0 = _start(configuration, plant)
         return SimulatedRig(plant, x0, link.seed, clock=link.clock, safe_action=section.safe_action)
-    channel = make_channel(configuration, plant, "host")
-    features = Features.of(plant, section.safe_action, section.dt)
-    controller = configuration.controller
-    return LinkedRig(channel, features, law_number(controller.file), controller.hold_periods)
+    features, controller = Features.of(plant, section.safe_action, section.dt), configuration.controller
+    number, hold = law_number(controller.file), controller.hold_periods
+    if isinstance(link, OpcuaLinkSection):
+        return OpcuaRig(opcua_access(link, host=True), features, number, hold)
+    return LinkedRig(make_channel(configuration, plant, "host"), features, number, hold)
 
 
-def make_device(configuration: Configuration, on_tick: OnTick | None = None) -> PlantDevice:
+def make_device(configuration: Configuration, on_tick: OnTick | None = None) -> PlantDevice | SoftPlc:
     """Make the simulated device's end.
 
     Args:
@@ -136,8 +140,33 @@ def make_device(configuration: Configuration, on_tick: OnTick | None = None) -> 
     dt = plant.dt if section.dt is None else section.dt
     bounds = (np.array(plant.u_min, float), np.array(plant.u_max, float), section.safe_action)
     limits = device_limits(*bounds, law_number(controller.file), controller.hold_periods, dt)
-    channel = make_channel(configuration, plant, "device")
-    return PlantDevice(plant, _start(configuration, plant), channel, DeviceGuard(limits), dt, on_tick)
+    x0, guard = _start(configuration, plant), DeviceGuard(limits)
+    if isinstance(configuration.link, OpcuaLinkSection):
+        return SoftPlc(plant, x0, opcua_access(configuration.link, host=False), guard, dt, on_tick)
+    return PlantDevice(plant, x0, make_channel(configuration, plant, "device"), guard, dt, on_tick)
+
+
+def opcua_access(section: OpcuaLinkSection, host: bool) -> OpcuaAccess:
+    """Pick the certificates of one end.
+
+    Args:
+        section: the [link] table.
+        host: the host's end, or the PLC's.
+
+    Returns:
+        Endpoint and certificates.
+
+    Raises:
+        ModelError: the key of this end is not named.
+    """
+    key = section.host_key if host else section.plc_key
+    if key is None:
+        raise ModelError(
+            "link.host_key" if host else "link.plc_key", "is missing", remedy="name this end's private key"
+        )
+    ends = [(section.host_certificate, section.host_application), (section.plc_certificate, section.plc_application)]
+    own, peer = ends if host else ends[::-1]
+    return OpcuaAccess(section.endpoint, own[0], key, peer[0], own[1])
 
 
 def make_channel(configuration: Configuration, plant: AbstractPlant, role: str) -> Channel:

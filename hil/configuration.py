@@ -114,8 +114,34 @@ class ZmqLinkSection(Section):
     listen: bool = False
 
 
+class OpcuaLinkSection(Section):
+    """[link] kind = "opcua": a PLC; signed, encrypted, both certificates known.
+
+    Args:
+        endpoint: e.g. "opc.tcp://127.0.0.1:4840/yannctl".
+        host_certificate: the host's certificate (DER).
+        host_key: its private key (PEM, mode 0600); needed on the host only.
+        plc_certificate: the PLC's certificate (DER).
+        plc_key: its private key; needed by the simulated PLC only.
+        host_application: URI in the host's certificate.
+        plc_application: URI in the PLC's certificate.
+        listen: allow addresses other than loopback.
+    """
+
+    kind: Literal["opcua"]
+    endpoint: str
+    host_certificate: Path
+    plc_certificate: Path
+    host_key: Path | None = None
+    plc_key: Path | None = None
+    host_application: str = "urn:yannctl:host"
+    plc_application: str = "urn:yannctl:plc"
+    listen: bool = False
+
+
 LinkSection = Annotated[
-    SimulatedLink | SerialLinkSection | UdpLinkSection | ZmqLinkSection, Field(discriminator="kind")
+    SimulatedLink | SerialLinkSection | UdpLinkSection | ZmqLinkSection | OpcuaLinkSection,
+    Field(discriminator="kind"),
 ]
 
 
@@ -165,6 +191,9 @@ class Configuration(Section):
                 _check_exposure(split_address(address)[0], link.listen)
         if isinstance(link, ZmqLinkSection):
             _check_exposure(split_address(link.endpoint.removeprefix("tcp://"))[0], link.listen)
+        if isinstance(link, OpcuaLinkSection):
+            address = link.endpoint.removeprefix("opc.tcp://").split("/")[0]
+            _check_exposure(split_address(address)[0], link.listen)
         return link
 
 

@@ -69,21 +69,23 @@ class PlantDevice:
         self._newest = 0
         plant.step(self.x, plant.u_min)  # compile before time counts
 
-    def run(self, seconds: float | None = None, stop: Any = None) -> None:
+    def run(self, seconds: float | None = None, ready: Any = None) -> None:
         """Open the link and run.
 
         Args:
             seconds: for how long; None for ever.
-            stop: something with `is_set()` that ends the run, or None.
+            ready: called when a host may connect, or None.
 
         Raises:
             RigError: the link is broken.
         """
         self.channel.link.open()
         try:
+            if ready is not None:
+                ready()
             deadline = time.monotonic_ns()
             end = None if seconds is None else deadline + round(seconds * 1e9)
-            while (end is None or deadline < end) and not (stop is not None and stop.is_set()):
+            while end is None or deadline < end:
                 deadline += self._period_ns
                 self._listen(deadline)
                 self._tick()

@@ -71,11 +71,10 @@ def device(
     output = Output(json)
     with _tick_log(log) as on_tick:
         made = make_device(read_configuration(config), on_tick)
-        output.line("device ready")
         try:
-            made.run(seconds)
+            made.run(seconds, ready=lambda: output.line("device ready"))
         finally:
-            output.result({"guard": dict(made.guard.counts), "channel": dict(made.channel.counts)})
+            output.result({"guard": dict(made.guard.counts)})
 
 
 def _flight_log(
