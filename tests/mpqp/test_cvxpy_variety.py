@@ -67,8 +67,67 @@ def largest_entry_of_a_matrix():
     return cp.Problem(cp.Minimize(cp.sum_squares(Z - P) + cp.max(Z)), [cp.sum(Z, axis=0) == 0.1]), {P: (-1, 1)}
 
 
-DEFINITE = (tracking, maximised_form, vector_rows, order_of_names)
-SINGULAR = (one_norm_cost, infinity_norm_program, linear_direction, largest_entry_of_a_matrix)
+def regression_with_one_norm():
+    x, y = cp.Variable(3, name="x"), cp.Parameter(2, name="y")
+    M = np.array([[1.0, 0.2, 0], [0.1, -1, 0.4], [0.3, 0, 0.8], [0.5, 0.5, 0.5]])
+    N = np.array([[1.0, 0], [0, 1], [1, 1], [-1, 0.5]])
+    return cp.Problem(cp.Minimize(cp.sum_squares(M @ x - N @ y) + 0.3 * cp.norm1(x))), {y: (-1, 1)}
+
+
+def huber_cost():
+    x, p = cp.Variable(2, name="x"), cp.Parameter(2, name="p")
+    cost = cp.sum(cp.huber(x - p, 0.5)) + 0.1 * cp.sum_squares(x)
+    return cp.Problem(cp.Minimize(cost), [cp.abs(x) <= 1]), {p: (-2, 2)}
+
+
+def portfolio():
+    w, r = cp.Variable(3, name="w", nonneg=True), cp.Parameter(3, name="r")
+    S = np.array([[0.3, 0.1, 0], [0.1, 0.4, 0.05], [0, 0.05, 0.2]])
+    return cp.Problem(cp.Maximize(r @ w - cp.quad_form(w, S)), [cp.sum(w) == 1]), {r: (-0.5, 0.5)}
+
+
+def transport():
+    """A linear program with demands as parameters."""
+    X, d = cp.Variable((2, 2), name="X", nonneg=True), cp.Parameter(2, name="d")
+    cost = cp.sum(cp.multiply(np.array([[1, 3.0], [2.0, 1.5]]), X))
+    return cp.Problem(cp.Minimize(cost), [cp.sum(X, axis=0) == d, cp.sum(X, axis=1) <= 2]), {d: (0.1, 1.5)}
+
+
+def total_variation():
+    x, y = cp.Variable(4, name="x"), cp.Parameter(4, name="y")
+    return cp.Problem(cp.Minimize(cp.sum_squares(x - y) + 0.4 * cp.tv(x))), {y: (-1, 1)}
+
+
+def weight_of_a_norm():
+    x, g = cp.Variable(2, name="x"), cp.Parameter(name="g", nonneg=True)
+    return cp.Problem(cp.Minimize(cp.sum_squares(x - np.array([1, 0.3])) + g * cp.norm1(x))), {g: (0, 2)}
+
+
+def repeated_equality():
+    x, p = cp.Variable(2, name="x"), cp.Parameter(name="p")
+    rows = [x[0] + x[1] == p, 2 * x[0] + 2 * x[1] == 2 * p, x >= 0]
+    return cp.Problem(cp.Minimize(cp.sum_squares(x - 1)), rows), {p: (0, 3)}
+
+
+def several_kinds_of_parameters():
+    x, last = cp.Variable((2, 4), name="x"), cp.Parameter(1, name="last")
+    u, x0, ref = cp.Variable((1, 3), name="u"), cp.Parameter(2, name="x0"), cp.Parameter(name="ref")
+    cost, rows = 0, [x[:, 0] == x0]
+    for k in range(3):
+        rate = u[:, k] - (u[:, k - 1] if k else last)
+        rows += [x[0, k + 1] == x[0, k] + 0.1 * x[1, k], x[1, k + 1] == x[1, k] + 0.1 * u[0, k]]
+        rows += [cp.abs(u[:, k]) <= 1, cp.abs(rate) <= 0.5]
+        cost += cp.sum_squares(x[0, k + 1] - ref) + 0.05 * cp.sum_squares(u[:, k]) + 0.1 * cp.sum_squares(rate)
+    return cp.Problem(cp.Minimize(cost), rows), {x0: (-1, 1), last: (-1, 1), ref: (-0.5, 0.5)}
+
+
+DEFINITE = (
+    tracking, maximised_form, vector_rows, order_of_names, portfolio, repeated_equality, several_kinds_of_parameters,
+)  # fmt: skip
+SINGULAR = (
+    one_norm_cost, infinity_norm_program, linear_direction, largest_entry_of_a_matrix, regression_with_one_norm,
+    huber_cost, transport, total_variation, weight_of_a_norm,
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("build", DEFINITE + SINGULAR)

@@ -4,6 +4,7 @@ from dataclasses import replace
 from functools import cache
 from itertools import accumulate
 
+import control
 import cvxpy as cp
 import numpy as np
 import pytest
@@ -183,6 +184,27 @@ def test_explicit_law_of_a_problem_with_parameters():
     good = result.status == "optimal"
     assert good.sum() > 100
     np.testing.assert_allclose(law(theta[good]), result.z[good, :2], atol=1e-8)
+
+
+EXPLICIT = {name: ocp for name, ocp in CASES.items() if name != "all"} | {
+    "soft": make(N=3, soft="l1l2", soft_weight=5.0),
+    "terminal set": make(LinearModel(A, B), N=3, terminal="set", theta_min=[-0.3, -0.5], theta_max=[0.3, 0.5]),
+    "state space": make(LinearModel.from_control(control.ss(A, B, np.eye(2), np.zeros((2, 2)), 0.1)), N=3),
+}
+
+
+@pytest.mark.parametrize("name", EXPLICIT)
+def test_explicit_law_and_cost_of_every_way_in(name):
+    mpqp = condense(EXPLICIT[name])
+    law = solve_mpqp(mpqp)
+    assert law.status == "complete"
+    theta = np.random.default_rng(2).uniform(mpqp.theta_min, mpqp.theta_max, size=(60, mpqp.n_theta))
+    result = mpqp.solve_qp_batch(theta)
+    good = result.status == "optimal"
+    assert good.sum() > 20
+    np.testing.assert_array_equal(law.locate(theta) >= 0, good)
+    np.testing.assert_allclose(law(theta[good]), result.z[good, : law.n_out], atol=1e-9)
+    np.testing.assert_allclose(law.value(theta[good]), result.value[good], atol=1e-8)
 
 
 def test_soft_weight_is_computed_with_parameters():
