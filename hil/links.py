@@ -141,7 +141,7 @@ class UdpLink(AbstractLink):
 
 
 class SerialLink(AbstractLink):
-    """A serial line with COBS frames and CRC-16. Whoever can touch the wire is trusted.
+    """A serial line with COBS frames and CRC-32. Whoever can touch the wire is trusted.
 
     Args:
         port: device file, e.g. /dev/ttyACM0, or the end of a pseudo-terminal.
