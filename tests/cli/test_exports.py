@@ -13,7 +13,7 @@ from yannctl.export.pil import boards
 @pytest.fixture(scope="module")
 def law_file(tmp_path_factory):
     model = LinearModel([[1.0, 1.0], [0.0, 1.0]], [[0.5], [1.0]], dt=0.1)
-    ocp = Ocp(model, Q=np.eye(2), R=[[0.1]], N=5, x_min=[-5, -5], x_max=[5, 5], u_min=[-1], u_max=[1], terminal="lqr")
+    ocp = Ocp(model, Q=np.eye(2), R=[[0.1]], N=3, x_min=[-5, -5], x_max=[5, 5], u_min=[-1], u_max=[1], terminal="lqr")
     path = tmp_path_factory.mktemp("law") / "law.safetensors"
     solve_mpqp(condense(ocp)).save(path)
     return path
@@ -61,3 +61,14 @@ def test_structured_text(law_file, tmp_path, capsys):
     assert code == 0
     assert found["verified_on_plc"] is False
     assert (tmp_path / "controller.st").exists()
+
+
+def test_the_chain_of_proof(law_file, tmp_path, capsys, emulated):
+    page = tmp_path / "proof.html"
+    code, found = run(capsys, "verify", law_file, "--points", 400, "--pil", "--page", page)
+    assert code == 0
+    assert [link["ok"] for link in found["chip"]] == [True] * 5
+    assert json.loads(page.with_suffix(".json").read_text())["ok"] is True
+    text = page.read_text()
+    for link in ("law = online QP", "network", "C, double = law", "cortex-m4 (mps2-an386) = C", "cortex-m3"):
+        assert link in text

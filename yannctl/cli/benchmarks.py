@@ -22,10 +22,13 @@ class Benchmark(StrEnum):
     mpqp = "mpqp"
     yann = "yann"
     plants = "plants"
+    pil = "pil"
 
 
 def bench(
-    what: Annotated[Benchmark, typer.Argument(help="mpqp: the solver; yann: the networks; plants: the simulation.")],
+    what: Annotated[
+        Benchmark, typer.Argument(help="mpqp: the solver; yann: the networks; plants: the simulation; pil: chips.")
+    ],
     short: Short = False,
     out: Annotated[Path | None, typer.Option("--out", help="Also write the figures to this JSON file.")] = None,
     json: Json = False,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .chain import links_to_the_chip, write_page
 from .console import Output
 from .options import Json, Seed
 
@@ -23,6 +24,8 @@ def verify(
     file: Annotated[Path, typer.Argument(help="Law file or controller file.", metavar="FILE")],
     points: Annotated[int, typer.Option("--points", min=100, help="Random points to compare at.")] = 1_000_000,
     seed: Seed = 0,
+    pil: Annotated[bool, typer.Option("--pil", help="Go on to C and to emulated processors.")] = False,
+    page: Annotated[Path, typer.Option("--page", help="HTML page of the chain, JSON beside it.")] = Path("proof.html"),
     json: Json = False,
 ) -> None:
     """Check that the law covers its domain, equals the online QP, and that the networks equal the law.
@@ -53,18 +56,25 @@ def verify(
         result = _check(network, law, points, seed)
         found.append({"network": name, **result.to_json()})
         rows += _rows(name, result)
+    chip: list[dict[str, Any]] = []
+    if pil:
+        chip_rows, chip = links_to_the_chip(file, points, seed)
+        rows += chip_rows
     output.table(f"{file}: {law.n_regions} regions", ["check", "found", "verdict"], rows)
     ok = all(row[2] != "FAILS" for row in rows)
-    output.result(
-        {
-            "ok": ok,
-            "audit_open_facets": audit.n_open,
-            "coverage": random.coverage,
-            "law_max_error": random.max_error,
-            "law_max_error_at_corners": corners[0],
-            "networks": found,
-        }
-    )
+    data = {
+        "ok": ok,
+        "audit_open_facets": audit.n_open,
+        "coverage": random.coverage,
+        "law_max_error": random.max_error,
+        "law_max_error_at_corners": corners[0],
+        "networks": found,
+    }
+    if pil:
+        data["chip"] = chip
+        write_page(page, file, rows, data)
+        output.line(f"law = network = C = processor: written to {page}")
+    output.result(data)
     if not ok:
         raise typer.Exit(1)
 
