@@ -61,6 +61,8 @@ short: $(INSTALLED)
 	$(BIN)/yannctl bench plants --short
 	$(BIN)/yannctl falsify --short
 	$(BIN)/yannctl demo pendulum --short --out runs/demo-short
+	$(BIN)/yannctl eval cstr-setpoint --short --out runs/eval-short
+	$(BIN)/yannctl eval robot-kappa6 --short --out runs/eval-short
 
 bench: $(INSTALLED)
 	$(BIN)/yannctl bench mpqp --out runs/bench/mpqp.json

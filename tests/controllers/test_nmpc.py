@@ -78,6 +78,26 @@ def test_the_best_of_several_guesses_wins():
     assert costs[2] <= min(costs[:2]) * (1 + 1e-9)
 
 
+def test_open_parameters_are_those_of_each_state():
+    opened, _ = make(N=8, open_parameters=True)
+    x = np.array([[0.2, 0.1], [0.2, 0.1]])
+    p = np.array([[1.1, 0.9, 0.05, 0.0], [1.0, 1.0, 0.0, 0.15]])
+    opened.set_parameters(p)
+    u = opened(x)
+    heavy, _ = make(PLANT.perturbed(p[0, :3]), N=8)
+    pushed, _ = make(Pendulum(push=0.15), N=8)
+    np.testing.assert_allclose(u, [heavy(x[0]), pushed(x[1])], atol=1e-5)
+    with pytest.raises(ModelError, match="open_parameters"):
+        heavy.set_parameters(p)
+    with pytest.raises(ModelError, match=r"expected \(\.\.\., 4\)"):
+        opened.set_parameters(p[:, :3])
+
+
+def test_runge_kutta_steps_predict_as_the_plant_does():
+    own, fast = make(Pendulum(integrator="accurate"), N=8)[0], make(Pendulum(integrator="accurate"), N=8, substeps=4)[0]
+    np.testing.assert_allclose(own([0.2, 0.1]), fast([0.2, 0.1]), atol=1e-4)
+
+
 def test_contract_and_mistakes():
     nmpc, _ = make(N=5)
     check_controller(nmpc, PLANT, n=3)

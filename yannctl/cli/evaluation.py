@@ -137,7 +137,12 @@ def provenance() -> dict[str, Any]:
         commit = found.stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         commit = "unknown"
-    command = " ".join(["yannctl", *sys.argv[1:]])
+    words = sys.argv[1:]
+    for option in ("--out", "-o"):  # where the files went is no part of what was computed
+        if option in words:
+            at = words.index(option)
+            words = words[:at] + words[at + 2 :]
+    command = " ".join(["yannctl", *words])
     machine = {"python": platform.python_version(), "cores": os.cpu_count(), "processor": _processor()}
     return {"command": command, "commit": commit, "machine": machine}
 

@@ -14,7 +14,6 @@ import numpy as np
 
 from yannctl.errors import ModelError
 from yannctl.pwa.law import PwaLaw
-from yannctl.pwa.regions import polytope_vertices, scaling
 from yannctl.types import Float, Int
 
 from .law_tables import LawTables
@@ -135,6 +134,8 @@ def _search_bound(
     The search is run on sets in place of points: at each node the set is cut into the part that goes left, the part
     that goes right and the strip that goes both ways, and each is followed to the end.
     """
+    from yannctl.pwa.regions import polytope_vertices, scaling
+
     sizes = np.diff(tables.row_start)
     leaf_rows = [int(sizes[member[s:e]].sum()) for s, e in itertools.pairwise(leaf_start)]
     centre, half = scaling(law)
@@ -169,6 +170,8 @@ def _sides(
     rows: np.ndarray, right: np.ndarray, corners: np.ndarray, h: np.ndarray, k: float, margin: float, ways: tuple
 ) -> list[tuple]:
     """Parts of a set on the two sides of a plane and in the strip about it, with the nodes each goes on to."""
+    from yannctl.pwa.regions import polytope_vertices
+
     below, above, waiting = ways
     size = float(np.linalg.norm(h))
     reach = ROOM * (corners @ h) - k
