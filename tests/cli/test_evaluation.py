@@ -1,10 +1,15 @@
 """`yannctl eval` and `yannctl tune` from the command line."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
+import yannctl
 from yannctl.cli.app import main
+from yannctl.models import Pendulum
+from yannctl.scenarios.pendulum import UPRIGHT, linear_problem
+from yannctl.scenarios.weights import Weights
 
 
 def run(arguments, capsys):
@@ -26,6 +31,21 @@ def test_eval_writes_table_json_and_figure(tmp_path, capsys):
     kept = json.loads((tmp_path / "pendulum-upright-perturbed.json").read_text())
     assert kept["rows"]["linear"]["cost"] == data["rows"]["linear"]["cost"]
     assert (tmp_path / "pendulum-upright-perturbed.png").stat().st_size > 20_000
+
+
+def test_a_law_file_takes_part(tmp_path, capsys):
+    ocp = linear_problem(Pendulum(), Weights(), UPRIGHT)
+    law = yannctl.solve_mpqp(yannctl.condense(replace(ocp, theta_min=-UPRIGHT, theta_max=UPRIGHT)))
+    law.save(tmp_path / "mine.safetensors")
+    options = ["--starts", "2", "--controllers", "linear", "--law", str(tmp_path / "mine.safetensors"), "--json"]
+    code, out, _ = run(["eval", "pendulum-upright", *options], capsys)
+    rows = json.loads(out.splitlines()[-1])["rows"]
+    assert code == 0
+    assert set(rows) == {"mine", "linear", "nmpc"}
+    assert rows["mine"]["cost"] == pytest.approx(rows["linear"]["cost"], rel=1e-6)
+    code, _, err = run(["eval", "robot-kappa6", "--law", str(tmp_path / "mine.safetensors")], capsys)
+    assert code == 2
+    assert "the plant has 5 and 2" in err
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,13 @@ import os
 import platform
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from yannctl.errors import ModelError
 from yannctl.files import write_whole
 
 from .console import Output, plain
@@ -22,6 +24,7 @@ def evaluate(
     starts: Annotated[int, typer.Option("--starts", min=2, help="Common random starts.")] = 100,
     seed: Seed = 0,
     controllers: Annotated[str, typer.Option("--controllers", help="Rows by name, with commas; default all.")] = "",
+    law: Annotated[list[Path] | None, typer.Option("--law", help="Law file to compare as well; may repeat.")] = None,
     short: Short = False,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the JSON file and the figure.")] = None,
     json: Json = False,
@@ -33,6 +36,9 @@ def evaluate(
     task = make_scenario(scenario, variant)
     n = min(starts, task.short_starts) if short else starts
     names = tuple(name.strip() for name in controllers.split(",") if name.strip())
+    own = _law_rows(task, law or [])
+    task = replace(task, rows={**own, **task.rows})
+    names = (*own, *names) if names else ()
     comparison = compare(task, n, seed, names, progress=True)
     output.table(f"{task.title}: {n} starts, seed {seed}; gap to {task.best}", *_costs(comparison))
     output.table("", *_behaviour(comparison))
@@ -93,6 +99,23 @@ def tune(
             "file": path,
         }
     )
+
+
+def _law_rows(task: Any, files: list[Path]) -> dict[str, Any]:
+    """Rows of law files, named after the files."""
+    from yannctl import PwaLaw
+    from yannctl.controllers import ExplicitMpc
+
+    rows: dict[str, Any] = {}
+    for file in files:
+        law = PwaLaw.load(file)
+        plant = task.plant
+        if (law.ntheta, law.n_out) != (plant.nx, plant.nu):
+            text = f"{file} maps {law.ntheta} parameters to {law.n_out} inputs, the plant has {plant.nx} and {plant.nu}"
+            raise ModelError("law", text, remedy="give a law of this plant's state")
+        controller = ExplicitMpc(law, u_min=plant.u_min, u_max=plant.u_max)
+        rows[file.stem] = lambda scenario, world, controller=controller: controller
+    return rows
 
 
 def result_of(comparison: Any) -> dict[str, Any]:

@@ -39,7 +39,9 @@ def bands(comparison: Any) -> Figure:
         for axis, i in zip(axes[len(shown) :, 0], range(plant.nu), strict=True):
             _band(axis, time[:-1], row.runs.u[:, :, i], colours[row.name], row.name)
     _label(axes[:, 0], scenario, shown)
-    axes[0, 0].set_title(f"{scenario.title}: median and 10 to 90 % of {len(comparison.world.x0)} runs", loc="left")
+    axes[0, 0].set_title(
+        f"{scenario.title}: median and 10 to 90 % of {len(comparison.world.x0)} runs", loc="left", fontsize=11
+    )
     axes[0, 0].legend(frameon=False, ncols=len(comparison.rows), fontsize=9, loc="best")
     split = count // 2
     grid = axes[0, 0].get_gridspec()
@@ -96,6 +98,8 @@ def _gaps(axis: Any, comparison: Any, colours: dict[str, str]) -> None:
         axis.plot(gaps, 100 * (np.arange(len(gaps)) + 0.5) / len(gaps), color=colours[row.name], lw=1.8, label=row.name)
     if axis.dataLim.x1 > FEW:
         axis.set_xscale("symlog", linthresh=10)
+    elif max(abs(axis.dataLim.x0), abs(axis.dataLim.x1)) < 1.0:
+        axis.set_xlim(-1.0, 1.0)
     axis.set_xlabel(f"cost above {best.name} [%]")
     axis.set_ylabel("share of starts [%]")
     axis.set_ylim(0, 100)
