@@ -12,10 +12,43 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from yannctl.errors import ModelError
-from yannctl.solvers.lp import LinearProgram
+
+from .hessian import inverse_root, raised
 
 _DEPENDENT = 1e-10  # equality rows whose singular value is below this share of the largest depend on the others
 _FAR = 1e150  # stands in for an infinite bound where zero times infinity would be undefined
+
+
+@dataclass(frozen=True)
+class PlainProgram:
+    """min y'Hy/2 + y'L [theta_s; 1]  s.t.  A y <= R [theta_s; 1], where equalities left z = N y + Z0 [theta_s; 1].
+
+    Args:
+        H: (nv, nv) definite Hessian.
+        L: (nv, ntheta+1) linear cost.
+        A: (rows, nv) rows.
+        R: (rows, ntheta+1) right-hand sides.
+        N: (nz, nv) part of z that follows y.
+        Z0: (nz, ntheta+1) part of z that does not.
+        C: (ntheta+1, ntheta+1) cost [theta_s; 1]' C [theta_s; 1]/2 that does not depend on y.
+        cancellation: how much larger the minimiser without rows is than the rows allow; the least-distance form loses
+            as many digits.
+    """
+
+    H: Float[np.ndarray, "nv nv"]
+    L: Float[np.ndarray, "nv ntheta_1"]
+    A: Float[np.ndarray, "rows nv"]
+    R: Float[np.ndarray, "rows ntheta_1"]
+    N: Float[np.ndarray, "nz nv"]
+    Z0: Float[np.ndarray, "nz ntheta_1"]
+    C: Float[np.ndarray, "ntheta_1 ntheta_1"]
+    cancellation: float
+
+    def unit_rows(self) -> tuple[Float[np.ndarray, "rows nv"], Float[np.ndarray, "rows ntheta_1"]]:
+        """Return A and R with unit rows and each variable in units in which its curvature is one."""
+        rows = self.A / np.sqrt(np.diag(self.H))
+        length = np.sqrt((rows * rows).sum(axis=1))[:, None]
+        return rows / length, self.R / length
 
 
 @dataclass(frozen=True)
@@ -25,8 +58,7 @@ class ReducedProgram:
     Args:
         M: (rows, nv) unit rows.
         D: (rows, ntheta+1) right-hand sides as functions of [theta_s; 1].
-        A: (rows, nv) the same rows in the variables left after equalities, each in its natural unit, unit rows.
-        R: (rows, ntheta+1) their right-hand sides, before D's cost-dependent shift.
+        plain: the same program as it was before that.
         S: (parameter_rows, ntheta) unit rows of the parameter set, the 2 ntheta box rows first.
         s: (parameter_rows,) their right-hand sides.
         Zv: (nz, nv) part of z that follows v.
@@ -44,8 +76,7 @@ class ReducedProgram:
 
     M: Float[np.ndarray, "rows nv"]
     D: Float[np.ndarray, "rows ntheta_1"]
-    A: Float[np.ndarray, "rows nv"]
-    R: Float[np.ndarray, "rows ntheta_1"]
+    plain: PlainProgram
     S: Float[np.ndarray, "parameter_rows ntheta"]
     s: Float[np.ndarray, " parameter_rows"]
     Zv: Float[np.ndarray, "nz nv"]
@@ -154,17 +185,19 @@ def _match_rows(
     Returns the rows left and the equalities as (position, row, opposite row).
     """
     gram = A @ A.T
+    near = np.nonzero(np.abs(gram) > 1 - 1e-9)
     drop = np.zeros(len(A), dtype=bool)
     size = tolerance * (1.0 + np.abs(R).sum(axis=1))
-    i, j = _pairs(A, gram > 1 - 1e-9, -1.0, tolerance)
-    gap = R[j] - R[i]
-    spread = np.abs(gap[:, :-1]).sum(axis=1) - size[i]
-    first, second = gap[:, -1] >= spread, -gap[:, -1] >= spread
-    for a, b, weaker, stronger in zip(*(x.tolist() for x in (i, j, first, second)), strict=True):
-        if not (drop[a] or drop[b]) and (weaker or stronger):
-            drop[b if weaker else a] = True
+    i, j = _pairs(A, gram, near, 1.0, tolerance)
+    if i.size:
+        gap = R[j] - R[i]
+        spread = np.abs(gap[:, :-1]).sum(axis=1) - size[i]
+        first, second = gap[:, -1] >= spread, -gap[:, -1] >= spread
+        for a, b, weaker, stronger in zip(*(x.tolist() for x in (i, j, first, second)), strict=True):
+            if not (drop[a] or drop[b]) and (weaker or stronger):
+                drop[b if weaker else a] = True
     pairs, problem = [], ""
-    i, j = _pairs(A, gram < -1 + 1e-9, 1.0, tolerance)
+    i, j = _pairs(A, gram, near, -1.0, tolerance)
     gap = R[i] + R[j]
     equal = np.abs(gap).max(axis=1, initial=0.0) <= size[i]
     opposed = gap[:, -1] + np.abs(gap[:, :-1]).sum(axis=1) < -size[i]
@@ -177,17 +210,22 @@ def _match_rows(
             pairs.append((a, int(rows[a]), int(rows[b])))
         else:
             problem = f"rows {rows[a]} and {rows[b]} of A contradict each other on the whole parameter box"
+    if not drop.any():
+        return A, R, rows, [], problem
     keep = np.flatnonzero(~drop)
     place = {int(old): new for new, old in enumerate(keep)}
     return A[keep], R[keep], rows[keep], [(place[i], a, b) for i, a, b in pairs], problem
 
 
-def _pairs(A: np.ndarray, likely: np.ndarray, sign: float, tolerance: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return those of the likely pairs i < j with A_i + sign A_j = 0 within the tolerance."""
-    i, j = np.nonzero(likely)
-    above = i < j
-    i, j = i[above], j[above]
-    close = np.abs(A[i] + sign * A[j]).max(axis=1, initial=0.0) <= tolerance
+def _pairs(
+    A: np.ndarray, gram: np.ndarray, near: tuple[np.ndarray, ...], sign: float, tolerance: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return those of the nearly parallel pairs i < j with A_i = sign A_j within the tolerance."""
+    chosen = (near[0] < near[1]) & (gram[near] * sign > 0)
+    i, j = near[0][chosen], near[1][chosen]
+    if not i.size:
+        return i, j
+    close = np.abs(A[i] - sign * A[j]).max(axis=1) <= tolerance
     return i[close], j[close]
 
 
@@ -240,72 +278,24 @@ def _least_distance(
     plain = N.shape[0] == N.shape[1] and N.any()  # no equalities: N is the identity and Z0 zero
     linear = L if plain else N.T @ (L + H @ Z0)
     Hy = H if plain else N.T @ H @ N if N.any() else np.eye(1)
-    Hy, linear, added = _positive_definite(Hy, linear, A, R, regularisation, condition_limit)
-    inverse = np.linalg.inv(np.linalg.cholesky(Hy)).T  # y = inverse v + shift, inverse inverse' = Hy^-1
+    added = 0.0
+    inverse = inverse_root(Hy, condition_limit)  # y = inverse v + shift, inverse inverse' = Hy^-1
+    if inverse is None:
+        Hy, linear, added = raised(Hy, linear, A, R, regularisation)
+        inverse = np.linalg.inv(np.linalg.cholesky(Hy)).T
     shift = -inverse @ (inverse.T @ linear)
     M = A @ inverse
     norm = np.sqrt((M * M).sum(axis=1))
-    D = (R - A @ shift) / norm[:, None]
+    unbounded = A @ shift
+    D = (R - unbounded) / norm[:, None]
     scale = float(np.abs(D).max(initial=0.0)) or 1.0
     C = linear.T @ shift
-    plain_A = A / np.sqrt(np.diag(Hy))  # H has been raised by the extent of the variables where it was singular
-    length = np.sqrt((plain_A * plain_A).sum(axis=1))
-    if not plain:
-        C = C + Z0.T @ H @ Z0 + L.T @ Z0 + Z0.T @ L
+    C0 = np.zeros_like(C) if plain else Z0.T @ H @ Z0 + L.T @ Z0 + Z0.T @ L
+    C = C + C0
+    cancellation = float(np.abs(unbounded).max(initial=0.0) / (np.abs(R).max(initial=0.0) or 1.0))
     return {
-        "A": plain_A / length[:, None], "R": R / length[:, None],
+        "plain": PlainProgram(Hy, linear, A, R, N, Z0, C0, cancellation),
         "M": np.ascontiguousarray(M / norm[:, None]), "D": np.ascontiguousarray(D / scale),
         "Zv": (inverse if plain else N @ inverse) * scale, "Zt": shift if plain else Z0 + N @ shift, "C": (C + C.T) / 2,
         "scale": scale, "regularisation": added,
     }  # fmt: skip
-
-
-def _positive_definite(
-    H: np.ndarray, linear: np.ndarray, A: np.ndarray, R: np.ndarray, regularisation: float, condition_limit: float
-) -> tuple[np.ndarray, np.ndarray, float]:
-    """Return H and the linear cost, and by how much a singular H was raised: 0 when it is used as given.
-
-    Each direction d along which the cost is flat (d'Hd below `regularisation` times the linear cost's size there) gets
-    d'd (y - middle)^2 times that. y is scaled by the extent of the feasible set, so this costs as much in any units.
-    """
-    root = np.sqrt(np.maximum(np.diag(H), 0.0))
-    unit = np.where(root > 0, root, 1.0)
-    values = np.linalg.eigvalsh(H / np.outer(unit, unit))  # the condition number that scaling cannot cure
-    if values[0] < -1e-9 * max(values[-1], 1e-300):
-        raise ModelError("H", f"is not positive semidefinite (eigenvalue {values[0]:.3g} after scaling)")
-    if values[0] > values[-1] / condition_limit and (root > 0).all():
-        return H, linear, 0.0
-    middle, extent = _extent(A, R)
-    values, directions = np.linalg.eigh(H * np.outer(extent, extent))
-    slope = np.abs(directions.T @ (linear * extent[:, None])).sum(axis=1)
-    size = max(float(np.abs(values).max(initial=0.0)), float(slope.max(initial=0.0))) or 1.0
-    least = regularisation * np.maximum(slope, 1e-3 * size)
-    added = np.where(values < least, least - np.minimum(values, 0.0), 0.0)
-    extra = (directions * added) @ directions.T / np.outer(extent, extent)
-    linear = linear.copy()
-    linear[:, -1] -= extra @ middle
-    return H + (extra + extra.T) / 2, linear, float(added.max())
-
-
-def _extent(A: np.ndarray, R: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return middle and half of the extent of each variable over {A y <= R [theta_s; 1], |theta_s| <= 1}.
-
-    Variables without a finite extent have middle 0 and the inverse of their largest coefficient instead.
-    """
-    nz, n = A.shape[1], R.shape[1] - 1
-    largest = np.abs(A).max(axis=0, initial=0.0)
-    middle, half = np.zeros(nz), 1.0 / np.where(largest > 0, largest, 1.0)
-    if not len(A):
-        return middle, half
-    size = half.copy()  # the solver works on scaled columns
-    box = np.hstack([np.zeros((n, nz)), np.eye(n)])
-    rows = np.vstack([np.hstack([A * size, -R[:, :-1]]), box, -box])
-    program = LinearProgram(rows, np.concatenate([R[:, -1], np.ones(2 * n)]))
-    for j in range(nz):
-        direction = np.zeros(nz + n)
-        direction[j] = 1.0
-        upper, lower = program.maximise(direction), program.maximise(-direction)
-        if upper.status == lower.status == "optimal" and upper.value + lower.value > 1e-9 * abs(upper.value):
-            middle[j] = size[j] * (upper.value - lower.value) / 2
-            half[j] = size[j] * (upper.value + lower.value) / 2
-    return middle, half

@@ -13,6 +13,7 @@ from .kernels_explore import region_maps
 from .kernels_store import N_REGIONS, N_ROWS, NEXT
 from .law import PwaLaw
 from .merging import share_laws
+from .refinement import DELICATE, refine
 from .settings import Settings
 
 
@@ -48,11 +49,10 @@ def assemble(mpqp: Any, exploration: Any) -> PwaLaw:
     maps = np.empty((n_regions, program.M.shape[1], n + 1))
     region_maps(program, store, exploration.work, maps)
     n_out = mpqp.n_out
-    gains = np.matmul(reduced.Zv[:n_out], maps) + reduced.Zt[:n_out]
+    gains, curvature = _gains_and_cost(reduced, store.sets[store.region_set[:n_regions]], maps, n_out)
     F = gains[..., :n] / reduced.half_range
     g = gains[..., n] - F @ reduced.centre
     share_laws(F, g, reduced.centre, reduced.half_range)
-    curvature = np.matmul(maps.transpose(0, 2, 1), maps) * reduced.scale**2 + reduced.C
     H = store.H[:n_rows] / reduced.half_range
     status, message = _outcome(exploration, n_regions)
     law = PwaLaw(
@@ -67,6 +67,21 @@ def assemble(mpqp: Any, exploration: Any) -> PwaLaw:
     sets = store.sets[store.region_set[:n_regions]]
     law.__dict__["origin"] = Origin(reduced, centre, neighbour, code, sets)
     return law
+
+
+def _gains_and_cost(
+    reduced: ReducedProgram, sets: np.ndarray, maps: np.ndarray, n_out: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return z[:n_out] and twice the cost of each region as a linear and a quadratic function of [theta_s; 1]."""
+    plain = reduced.plain
+    if plain.cancellation < DELICATE:
+        cost = np.matmul(maps.transpose(0, 2, 1), maps) * reduced.scale**2 + reduced.C
+        return np.matmul(reduced.Zv[:n_out], maps) + reduced.Zt[:n_out], cost
+    unrefined = np.linalg.pinv(plain.N) @ (np.matmul(reduced.Zv, maps) + reduced.Zt - plain.Z0)
+    y = refine(plain, sets, unrefined)
+    cross = np.matmul(y.transpose(0, 2, 1), plain.L)
+    cost = np.matmul(y.transpose(0, 2, 1), plain.H @ y) + cross + cross.transpose(0, 2, 1) + plain.C
+    return np.matmul(plain.N[:n_out], y) + plain.Z0[:n_out], cost
 
 
 def empty_law(mpqp: Any, settings: Settings, status: str, message: str) -> PwaLaw:

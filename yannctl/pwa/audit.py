@@ -103,9 +103,9 @@ def audit(law: Any) -> Audit:
         settings.locate_tolerance, np.empty(law.ntheta), beyond,
     )  # fmt: skip
     if origin is not None:
-        nv = reduced.A.shape[1]
+        nv = reduced.M.shape[1]
         prove_infeasible(
-            reduced.A, reduced.R, len(reduced.s), origin.sets, origin.code, regions, origin.neighbour, H, centres,
+            *reduced.plain.unit_rows(), len(reduced.s), origin.sets, origin.code, regions, origin.neighbour, H, centres,
             settings.step, np.empty(nv, np.int64), np.empty((nv, nv)), np.empty((nv, nv)), np.empty(nv),
             beyond,
         )  # fmt: skip

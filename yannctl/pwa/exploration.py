@@ -24,10 +24,9 @@ from .kernels_closure import scan
 from .kernels_explore import explore
 from .kernels_store import INFEASIBLE, N_REGIONS, N_ROWS, NEXT, OPEN
 from .law import PwaLaw
-from .lookahead import Lookahead
 from .online import OnlineQp, feasible_points
 from .settings import Settings
-from .workspace import grow, make_program, make_store, make_work, store_bytes
+from .workspace import grow, make_program, make_store, make_work, nothing_ahead, store_bytes
 
 _STEPS = (1.0, 10.0, 100.0, 1000.0)  # multiples of settings.step tried beyond an open facet
 THIN = -4  # beyond the facet lies a gap thinner than the radius tolerance
@@ -49,8 +48,8 @@ class Exploration:
         self.program = make_program(reduced, settings)
         self.work = make_work(self.program, settings)
         self.store = make_store(self.program, min(256, settings.max_regions))
-        self.ahead = make_store(self.program, 1)
-        self.lookahead = Lookahead(self.program, settings, n_jobs) if n_jobs > 1 else None
+        self.ahead = nothing_ahead(self.program)
+        self.lookahead = _workers(self.program, settings, n_jobs) if n_jobs > 1 else None
         self.online = OnlineQp(reduced, settings.multiplier_tolerance)
         self.parent = np.zeros(self.program.M.shape[0] + 1, dtype=np.int64)
         self.centre = np.zeros(self.program.S.shape[1])
@@ -272,6 +271,12 @@ def solve_mpqp(mpqp: MpQp | Any, settings: Settings | None = None, n_jobs: int =
 def _offsets(count: int, n: int) -> np.ndarray:
     """Return points near the middle of the parameter box, farther and farther from it."""
     return np.random.default_rng(0).uniform(-1, 1, (count, n)) * np.geomspace(0.02, 1, count)[:, None]
+
+
+def _workers(program: Any, settings: Settings, n_jobs: int) -> Any:
+    from .lookahead import Lookahead
+
+    return Lookahead(program, settings, n_jobs)
 
 
 def _bar() -> Any:

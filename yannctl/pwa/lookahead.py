@@ -15,7 +15,7 @@ from .kernels_explore import explore, list_flips
 from .kernels_region import Program
 from .kernels_store import N_REGIONS, N_ROWS, N_SETS, NEXT, Store
 from .settings import Settings
-from .workspace import grow, make_store, make_work
+from .workspace import grow, make_store, make_work, nothing_ahead
 
 REGIONS = 4096  # regions whose flips are shared out at a time
 LEAST = 256  # sets; for fewer, handing them out takes longer than evaluating them
@@ -53,7 +53,7 @@ class Lookahead:
         list_flips(self.program, store, ahead, work, parent, centre, until)
         count = int(ahead.counts[N_SETS])
         if count < LEAST:
-            return make_store(self.program, 1), until
+            return nothing_ahead(self.program), until
         bounds = np.linspace(0, count, 2 * self.n_jobs + 1).astype(int)
         answers = self._workers(
             joblib.delayed(evaluate_sets)(self.program, self.settings, ahead.sets[a:b].copy(), ahead.points[a:b].copy())
@@ -72,7 +72,7 @@ def evaluate_sets(program: Program, settings: Settings, sets: np.ndarray, points
         points: (count, ntheta) the point beyond the facet that leads to each.
     """
     program = Program(*(np.require(array, requirements=["C", "W"]) for array in program))  # shared memory is read-only
-    work, store, nothing = make_work(program, settings), make_store(program), make_store(program, 1)
+    work, store, nothing = make_work(program, settings), make_store(program), nothing_ahead(program)
     parent, centre = np.zeros(program.M.shape[0] + 1, dtype=np.int64), np.zeros(program.S.shape[1])
     bits = np.unpackbits(sets.astype("<u8").view(np.uint8).reshape(len(sets), -1), axis=1, bitorder="little")
     position, row = np.nonzero(bits)

@@ -1,5 +1,7 @@
 """Arrays of the exploration: made once, grown by doubling."""
 
+from functools import cache
+
 import numpy as np
 
 from yannctl.mpqp.presolve import ReducedProgram
@@ -72,6 +74,26 @@ def make_store(program: Program, regions: int = 256, points: int = 0) -> Store:
         neighbour=np.zeros(rows, dtype=np.int64), sets=np.zeros((sets, words), dtype=np.uint64),
         set_region=np.zeros(sets, dtype=np.int64), region_set=np.zeros(regions + 1, dtype=np.int64),
         table=np.full(_power_of_two(2 * sets), -1, dtype=np.int64), points=np.zeros((points, n)),
+    )  # fmt: skip
+
+
+def nothing_ahead(program: Program) -> Store:
+    """Return a store without room, for an exploration without workers.
+
+    Args:
+        program: gives the sizes.
+    """
+    m, n = program.M.shape[0], program.S.shape[1]
+    return _nothing((m + 63) // 64 + (m == 0), n)
+
+
+@cache
+def _nothing(words: int, n: int) -> Store:
+    whole, rows, numbers = np.zeros(8, dtype=np.int64), np.zeros((0, n)), np.zeros(0)
+    return Store(
+        counts=whole, row_start=whole, H=rows, k=numbers, code=np.zeros(0, dtype=np.int32), centre=rows,
+        neighbour=whole, sets=np.zeros((0, words), dtype=np.uint64), set_region=whole, region_set=whole, table=whole,
+        points=rows,
     )  # fmt: skip
 
 
