@@ -3,6 +3,7 @@
 import hashlib
 import importlib
 import inspect
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from .channel import Channel
 from .configuration import (
     Configuration,
     OpcuaLinkSection,
+    Ros2LinkSection,
     SerialLinkSection,
     SimulatedLink,
     UdpLinkSection,
@@ -32,17 +34,20 @@ from .opcua import OpcuaAccess, OpcuaRig
 from .opcua_plc import SoftPlc
 from .plant_device import OnTick, PlantDevice
 from .rig import AbstractRig
+from .ros2 import Ros2Access, Ros2Rig
+from .ros2_robot import SoftRobot
 from .simulated import SimulatedRig
 
 
-def make_plant(name: str) -> AbstractPlant:
+def make_plant(name: str, parameters: Mapping[str, float] | None = None) -> AbstractPlant:
     """Make a plant by name.
 
     Args:
         name: a class of `yannctl.models` (any case), or "module:Class" of the user's own.
+        parameters: those that are not nominal.
 
     Returns:
-        The plant with its nominal parameters.
+        The plant.
 
     Raises:
         ModelError: there is none of that name.
@@ -62,7 +67,10 @@ def make_plant(name: str) -> AbstractPlant:
         found = known[name.lower()]
     if not (inspect.isclass(found) and issubclass(found, AbstractPlant)):
         raise ModelError("plant.name", f"{name!r} is not a plant", remedy="name a class of AbstractPlant")
-    return found()
+    try:
+        return found(**(parameters or {}))
+    except TypeError as error:
+        raise ModelError("plant.parameters", str(error)) from error
 
 
 def law_number(path: str | Path) -> int:
@@ -110,18 +118,21 @@ def make_rig(configuration: Configuration) -> AbstractRig:
     Raises:
         ModelError: parts that do not fit.
     """
-    plant, section, link = make_plant(configuration.plant.name), configuration.plant, configuration.link
+    section, link = configuration.plant, configuration.link
+    plant = make_plant(section.name, section.parameters)
     if isinstance(link, SimulatedLink):
         x0 = _start(configuration, plant)
         return SimulatedRig(plant, x0, link.seed, clock=link.clock, safe_action=section.safe_action)
     features, controller = Features.of(plant, section.safe_action, section.dt), configuration.controller
     number, hold = law_number(controller.file), controller.hold_periods
+    if isinstance(link, Ros2LinkSection):
+        return Ros2Rig(Ros2Access(link.domain, link.interface, link.prefix), features, hold)
     if isinstance(link, OpcuaLinkSection):
         return OpcuaRig(opcua_access(link, host=True), features, number, hold)
     return LinkedRig(make_channel(configuration, plant, "host"), features, number, hold)
 
 
-def make_device(configuration: Configuration, on_tick: OnTick | None = None) -> PlantDevice | SoftPlc:
+def make_device(configuration: Configuration, on_tick: OnTick | None = None) -> PlantDevice | SoftPlc | SoftRobot:
     """Make the simulated device's end.
 
     Args:
@@ -134,13 +145,18 @@ def make_device(configuration: Configuration, on_tick: OnTick | None = None) -> 
     Raises:
         ModelError: a link that has no device end.
     """
-    plant, section, controller = make_plant(configuration.plant.name), configuration.plant, configuration.controller
+    section, controller = configuration.plant, configuration.controller
+    plant = make_plant(section.name, section.parameters)
     if isinstance(configuration.link, SimulatedLink):
         raise ModelError("link.kind", "is 'simulated', which has no other end", remedy="choose serial, udp or zmq")
     dt = plant.dt if section.dt is None else section.dt
     bounds = (np.array(plant.u_min, float), np.array(plant.u_max, float), section.safe_action)
     limits = device_limits(*bounds, law_number(controller.file), controller.hold_periods, dt)
     x0, guard = _start(configuration, plant), DeviceGuard(limits)
+    if isinstance(configuration.link, Ros2LinkSection):
+        link = configuration.link
+        access = Ros2Access(link.domain, link.interface, link.prefix)
+        return SoftRobot(plant, x0, access, controller.hold_periods * dt, section.safe_action, dt, on_tick)
     if isinstance(configuration.link, OpcuaLinkSection):
         return SoftPlc(plant, x0, opcua_access(configuration.link, host=False), guard, dt, on_tick)
     return PlantDevice(plant, x0, make_channel(configuration, plant, "device"), guard, dt, on_tick)

@@ -29,9 +29,11 @@ class PlantSection(Section):
         safe_action: input that keeps it safe.
         x0: first state of the simulated device.
         dt: sample period [s]; default the plant's.
+        parameters: of the plant by name, where they are not the nominal ones.
     """
 
     name: str
+    parameters: dict[str, float] = {}
     safe_action: list[float]
     x0: list[float] | None = None
     dt: Annotated[float, Field(gt=0)] | None = None
@@ -139,8 +141,25 @@ class OpcuaLinkSection(Section):
     listen: bool = False
 
 
+class Ros2LinkSection(Section):
+    """[link] kind = "ros2": a mobile base on rt/cmd_vel and rt/odom; no proof of origin.
+
+    Args:
+        domain: ROS_DOMAIN_ID of the robot.
+        interface: network interface; "lo" for this machine.
+        prefix: name space of the topics, e.g. "burger/".
+        listen: allow interfaces other than loopback.
+    """
+
+    kind: Literal["ros2"]
+    domain: Annotated[int, Field(ge=0, le=232)] = 0
+    interface: str = "lo"
+    prefix: str = ""
+    listen: bool = False
+
+
 LinkSection = Annotated[
-    SimulatedLink | SerialLinkSection | UdpLinkSection | ZmqLinkSection | OpcuaLinkSection,
+    SimulatedLink | SerialLinkSection | UdpLinkSection | ZmqLinkSection | OpcuaLinkSection | Ros2LinkSection,
     Field(discriminator="kind"),
 ]
 
@@ -194,6 +213,8 @@ class Configuration(Section):
         if isinstance(link, OpcuaLinkSection):
             address = link.endpoint.removeprefix("opc.tcp://").split("/")[0]
             _check_exposure(split_address(address)[0], link.listen)
+        if isinstance(link, Ros2LinkSection):
+            _check_exposure("127.0.0.1" if link.interface == "lo" else link.interface, link.listen)
         return link
 
 

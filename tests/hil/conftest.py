@@ -54,7 +54,9 @@ def rows():
 
     def read(log):
         lines = log.read_text().split("\n")[1:-1]  # the last piece may be half a row
-        return np.array([[float(word) for word in line.split(",")] for line in lines]).reshape(-1, 6)
+        if not lines:
+            return np.zeros((0, 6))
+        return np.array([[float(word) for word in line.split(",")] for line in lines])
 
     return read
 
