@@ -58,6 +58,7 @@ short: $(INSTALLED)
 	$(BIN)/python examples/run_all.py
 	$(BIN)/yannctl bench mpqp --short
 	$(BIN)/yannctl bench yann --short
+	$(BIN)/yannctl bench pil --short
 	$(BIN)/yannctl bench plants --short
 	$(BIN)/yannctl falsify --short
 	$(BIN)/yannctl demo pendulum --short --out runs/demo-short
@@ -67,6 +68,7 @@ short: $(INSTALLED)
 bench: $(INSTALLED)
 	$(BIN)/yannctl bench mpqp --out runs/bench/mpqp.json
 	$(BIN)/yannctl bench yann --out runs/bench/yann.json
+	$(BIN)/yannctl bench pil --out runs/bench/pil.json
 	$(BIN)/yannctl bench plants --out runs/bench/plants.json
 
 falsify: $(INSTALLED)

@@ -86,7 +86,9 @@ def table(result: dict[str, Any]) -> str:
         )
     for target in result["targets"]:
         verdict = "holds" if target["holds"] else "FAILS"
-        lines.append(f"{target['name']} on cortex-m4: {target['median']} instructions of {target['limit']}: {verdict}")
+        lines.append(
+            f"{target['name']} on cortex-m4: {target['most']} instructions at most of {target['limit']}: {verdict}"
+        )
     lines.append("median, most: instructions of one evaluation over vertices, facets and random points")
     return "\n".join(lines)
 
@@ -133,7 +135,7 @@ def _row(name: str, size: str, found: PilReport) -> dict[str, Any]:
 def _target(rows: list[dict[str, Any]], name: str, limit: int) -> dict[str, Any]:
     """A target beside what was measured on the Cortex-M4F."""
     row = next(row for row in rows if row["name"] == name and row["cpu"] == "cortex-m4")
-    return {"name": name, "limit": limit, "median": row["median"], "most": row["most"], "holds": row["median"] <= limit}
+    return {"name": name, "limit": limit, "median": row["median"], "most": row["most"], "holds": row["most"] <= limit}
 
 
 def _problem(name: str) -> Any:

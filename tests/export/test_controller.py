@@ -4,6 +4,7 @@ import itertools
 import shutil
 import subprocess
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -29,10 +30,8 @@ BOX = Bounds([-5, -5], [5, 5], [-1], [1])
 @needs_compiler
 @pytest.mark.parametrize("precision", ["float", "double"])
 @pytest.mark.parametrize("outside", ["nearest", "safe"])
-@pytest.mark.parametrize("merged", [False, True])
-def test_the_tree_gives_the_bits_of_the_scan(integrator_law, reactor_law, tmp_path, precision, outside, merged):
-    for whole in (integrator_law, reactor_law):
-        law = whole.merged() if merged else whole
+def test_the_tree_gives_the_bits_of_the_scan(integrator_law, reactor_law, tmp_path, precision, outside):
+    for law in (integrator_law.merged(), reactor_law):
         export = write_c(law, tmp_path, precision=precision, search="tree", outside=outside)
         check = check_c(export, law, n_points=9000, seed=3)
         assert check.ok, check
@@ -45,7 +44,7 @@ def test_the_tree_gives_the_bits_of_the_scan(integrator_law, reactor_law, tmp_pa
 def test_law_learned_part_and_filter_agree_in_every_bit(integrator_law, lines, tmp_path, precision, kind):
     residual = random_residual((3, 9, 6, 1), kind, 1.0, 0, precision)
     residual = replace(residual, angles=(0,), centre=residual.centre[:1], scale=residual.scale[:1])
-    for clip, search in itertools.product((None, lines), ("scan", "tree")):
+    for clip, search in ((None, "scan"), (lines, "tree")):
         export = write_c(integrator_law, tmp_path, precision=precision, search=search, extension=residual, clip=clip)
         check = check_c(export, integrator_law, n_points=3000, seed=4)
         assert check.ok, check
@@ -65,6 +64,18 @@ def test_the_filter_equals_the_formula(integrator_law, lines, tmp_path):
     np.testing.assert_allclose(u[inside, 0], wanted, atol=1e-12)
     assert {0, 3, 5} <= set(status.tolist())
     assert np.abs(u).max() <= 1.0
+
+
+@needs_compiler
+def test_a_filter_of_many_lines_gives_the_same(integrator_law, lines, tmp_path):
+    """More lines than are unrolled: the tables are read, the bits stay."""
+    many = SimpleNamespace(**{**vars(lines), "F_low": np.tile(lines.F_low, (9, 1)), "g_low": np.tile(lines.g_low, 9)})
+    export = write_c(integrator_law, tmp_path, precision="float", clip=many)
+    assert "F_LOW[18]" in export.source.read_text()
+    assert check_c(export, integrator_law, n_points=3000).ok
+    theta = np.random.default_rng(0).uniform(-5, 5, (2000, 2)).astype(np.float32)
+    few = write_c(integrator_law, tmp_path, precision="float", clip=lines).reference
+    np.testing.assert_array_equal(export.reference.evaluate(theta)[0], few.evaluate(theta)[0])
 
 
 def test_a_learner_that_gives_nan_leaves_the_law(integrator_law, lines, tmp_path):

@@ -10,6 +10,7 @@ from .clip_tables import ClipTables
 from .residual_tables import ResidualTables
 from .tree_tables import TreeTables
 
+UNROLLED_LINES = 16  # a filter of more lines keeps them in tables
 CLIP_OPERATIONS = 12  # comparisons after the lines
 
 
@@ -134,10 +135,26 @@ def filter_section(clip: ClipTables, base: dict[str, str]) -> Section:
         "low_sum": dot_lines("F_LOW[i]", "theta", clip.nx, 0, 8),
         "high_sum": dot_lines("F_HIGH[i]", "theta", clip.nx, 0, 8),
     }
+    if clip.n_rows <= UNROLLED_LINES:
+        fields |= {"tables": "", "lines": _unrolled_lines(clip, base["name"])}
+    else:
+        fields["tables"] = fill_template("filter_tables.c.in", base | fields)
+        fields["lines"] = fill_template("filter_loops.c.in", base | fields)
     arrays = (clip.F_low, clip.g_low, clip.F_high, clip.g_high, clip.u_min, clip.u_max)
     table_bytes = sum(array.nbytes for array in arrays)
     operations = clip.n_rows * (2 * clip.nx + 1) + CLIP_OPERATIONS
     return Section(fill_template("filter.c.in", base | fields), table_bytes, operations, 0, arrays)
+
+
+def _unrolled_lines(clip: ClipTables, name: str) -> str:
+    """The lines one after the other, their numbers in the code."""
+    texts = [f"    {name}_real sum;"]
+    for F, g, end, sign in ((clip.F_low, clip.g_low, "low", "<="), (clip.F_high, clip.g_high, "high", ">=")):
+        for row, offset in zip(F, g, strict=True):
+            texts.append(f"    sum = {constant(offset)};")
+            texts += [f"    sum += {constant(slope)} * theta[{j}];" for j, slope in enumerate(row)]
+            texts += [f"    if (!(sum {sign} {end})) {{", f"        {end} = sum;", "    }"]
+    return "\n".join([*texts, ""])
 
 
 def extension_section(residual: ResidualTables, base: dict[str, str]) -> Section:

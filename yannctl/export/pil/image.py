@@ -11,7 +11,7 @@ from yannctl.errors import ModelError
 from .boards import Cpu, require_tools
 
 FLAGS = (
-    "-std=c99", "-O2", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-ffp-contract=off", "-ffunction-sections",
+    "-std=c99", "-Os", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-ffp-contract=off", "-ffunction-sections",
     "-fdata-sections",
 )  # fmt: skip
 RUN_SECONDS = 600.0
