@@ -19,6 +19,7 @@ from .weights import Weights, read_tuned
 BEYOND = (np.array([-1.0, 250.0]), np.array([2.0, 600.0]))  # states at which the linear laws may be asked
 SET_NODES = 2000  # of the backward trajectory
 BISECTIONS = 12  # of the guard: to a hundredth of a kelvin
+UNSTABLE = 0.5  # [mol/L]
 HORIZON, SUBSTEPS = 40, 4  # of NMPC at 0.1 min; fewer substeps at a shorter period
 
 
@@ -76,13 +77,13 @@ class CoolableSet:
 
 
 def linear_model(plant: CSTR) -> LinearModel:
-    """Linearise at the set-point's steady state.
+    """Linearise at the unstable point (0.5 mol/L, 350 K), whatever the set-point: one model for all.
 
     Args:
         plant: the nominal plant.
     """
-    T, Tc = plant.steady_state(plant.set_point)
-    return linearise(plant, x=[plant.set_point, T], u=[Tc])
+    T, Tc = plant.steady_state(UNSTABLE)
+    return linearise(plant, x=[UNSTABLE, T], u=[Tc])
 
 
 def linear_problem(plant: CSTR, N: int, weights: Weights, lin: LinearModel | None = None, **tracking: Any) -> Ocp:
@@ -98,6 +99,7 @@ def linear_problem(plant: CSTR, N: int, weights: Weights, lin: LinearModel | Non
     from yannctl.models.cstr import WEIGHTS
 
     a, b, c = WEIGHTS[plant.cost]
+    T, Tc = plant.steady_state(plant.set_point)
     limit = plant.T_max - weights.backoff * (plant.x_max[1] - plant.x_min[1])
     return Ocp(
         linear_model(plant) if lin is None else lin,
@@ -108,6 +110,8 @@ def linear_problem(plant: CSTR, N: int, weights: Weights, lin: LinearModel | Non
         u_min=plant.u_min,
         u_max=plant.u_max,
         soft="l1l2",
+        x_ref=[plant.set_point, T],
+        u_ref=[Tc],
         theta_min=BEYOND[0],
         theta_max=BEYOND[1],
         **tracking,
