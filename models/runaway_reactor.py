@@ -210,7 +210,7 @@ class RunawayReactor(AbstractPlant):
             u: input (U,) [W/(m^2 K)].
         """
         if self.integrator == "fast":
-            return runge_kutta(self.rhs, x, u, self.dt, substeps=1)
+            return runge_kutta(self.rhs, x, u, self.dt, substeps=2)
         return extrapolate(self.rhs, x, u, self.dt, stages=4)
 
     def reward(self, x: Expression, u: Expression) -> Expression:
