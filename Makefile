@@ -34,6 +34,8 @@ install: $(INSTALLED)
 install-bench: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet -c constraints.txt cvxopt pathos numba jax
 	$(BIN)/python -m pip install --quiet --no-deps -c constraints.txt ppopt pcgym
+	$(BIN)/python -m pip install --quiet -c constraints.txt mujoco pandas cloudpickle
+	$(BIN)/python -m pip install --quiet -c constraints.txt --no-deps stable-baselines3
 
 demo: $(INSTALLED)
 	$(BIN)/yannctl demo pendulum --out runs/demo
@@ -70,6 +72,7 @@ bench: $(INSTALLED)
 	$(BIN)/yannctl bench yann --out runs/bench/yann.json
 	$(BIN)/yannctl bench pil --out runs/bench/pil.json
 	$(BIN)/yannctl bench plants --out runs/bench/plants.json
+	$(BIN)/yannctl bench learners --out runs/bench/learners.json
 
 falsify: $(INSTALLED)
 	$(BIN)/yannctl falsify

@@ -19,6 +19,7 @@ from .evaluation import evaluate, tune
 from .exports import pil_app
 from .laws import export_app, solve
 from .machine import doctor
+from .sweeps import sweep
 from .training import train
 from .verification import verify
 
@@ -35,6 +36,7 @@ app.command()(solve)
 app.command()(verify)
 app.command()(analyse)
 app.command()(train)
+app.command()(sweep)
 app.command()(certify)
 app.command()(falsify)
 app.command("eval")(evaluate)

@@ -23,11 +23,13 @@ class Benchmark(StrEnum):
     yann = "yann"
     plants = "plants"
     pil = "pil"
+    learners = "learners"
 
 
 def bench(
     what: Annotated[
-        Benchmark, typer.Argument(help="mpqp: the solver; yann: the networks; plants: the simulation; pil: chips.")
+        Benchmark,
+        typer.Argument(help="mpqp: the solver; yann: networks; plants: simulation; pil: chips; learners: learning."),
     ],
     short: Short = False,
     out: Annotated[Path | None, typer.Option("--out", help="Also write the figures to this JSON file.")] = None,

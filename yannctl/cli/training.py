@@ -52,6 +52,7 @@ class Command:
         changes: settings changed from it.
         rate: ticks a second of an asynchronous run; None: synchronous.
         rig: "module:function" of an asynchronous run's rig; None: the environment.
+        log: name of the file with recorded transitions in the folder, or None.
     """
 
     env: str
@@ -63,6 +64,7 @@ class Command:
     changes: dict[str, Any]
     rate: float | None = None
     rig: str | None = None
+    log: str | None = None
 
 
 Changes = Annotated[
@@ -90,6 +92,9 @@ def train(
     rig: Annotated[
         str | None, typer.Option(help="Asynchronous: module:function that gives (rig, judge) in place of the env.")
     ] = None,
+    log: Annotated[
+        Path | None, typer.Option("--log", help="Recorded transitions to start from: .csv, .parquet, transitions.bin.")
+    ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Run folder: logs, checkpoints.")] = Path("runs/train"),
     resume: Annotated[
         Path | None, typer.Option("--resume", help="Go on in this run folder; only --steps may be given with it.")
@@ -102,12 +107,14 @@ def train(
         command, folder = _read_command(resume, steps), resume
     else:
         chosen = profile or (Profile.recipe if env.startswith("yannctl/") else Profile.fast)
-        changed = dict(_setting(text) for text in changes or [])
-        command = Command(env, law is not None, algorithm.value, steps or 4000, seed, chosen.value, changed, rate, rig)
+        changed = dict(parse_setting(text) for text in changes or [])
+        command = Command(
+            env, law is not None, algorithm.value, steps or 4000, seed, chosen.value, changed, rate, rig, _log_name(log)
+        )
         folder = out
     environment = _make(command.env)
     if resume is None:
-        _begin(command, law, environment, folder)
+        _begin(command, law, log, environment, folder)
     try:
         result = _run(command, environment, folder, output)
     except KeyboardInterrupt:
@@ -123,6 +130,8 @@ def _run(command: Command, environment: "gymnasium.Env", folder: Path, output: O
 
     settings = settings_of(command.profile).changed(command.changes)
     if command.rate is not None or command.rig is not None:
+        if command.log is not None:
+            raise ModelError("--log", "is not taken by an asynchronous run", remedy="leave out --rate and --rig")
         return rl.train_asynchronously(
             command.env,
             PwaLaw.load(folder / LAW_FILE) if command.law else None,
@@ -148,10 +157,33 @@ def _run(command: Command, environment: "gymnasium.Env", folder: Path, output: O
         settings=settings,
         progress=True,
         on_gate=lambda event, _learning, _deployed: show(event),
+        recorded=_recorded(command, environment, folder, output),
     )
 
 
-def _begin(command: Command, law: Path | None, environment: "gymnasium.Env", folder: Path) -> None:
+def _log_name(log: Path | None) -> str | None:
+    """Name of the copy of the recorded transitions in the run folder."""
+    return None if log is None else f"recorded{log.suffix}"
+
+
+def _recorded(command: Command, environment: "gymnasium.Env", folder: Path, output: Output) -> "rl.RecordedLog | None":
+    """Read the recorded transitions and print what they are worth."""
+    if command.log is None:
+        return None
+    from yannctl import rl
+    from yannctl.rl.task import task_of
+
+    task = task_of(environment)
+    names = (
+        ([f"x{j}" for j in range(task.nx)], [f"u{j}" for j in range(task.nu)]) if task.plant is None else (None, None)
+    )
+    recorded = rl.load_log(folder / command.log, task.plant, *names)
+    for line in recorded.report.lines():
+        output.line(line)
+    return recorded
+
+
+def _begin(command: Command, law: Path | None, log: Path | None, environment: "gymnasium.Env", folder: Path) -> None:
     """Check the law and keep in the folder what a resume needs."""
     from yannctl import PwaLaw
 
@@ -161,6 +193,8 @@ def _begin(command: Command, law: Path | None, environment: "gymnasium.Env", fol
     if law is not None:
         _law_for(PwaLaw.load(law), environment, command.env)
         write_whole(folder / LAW_FILE, law.read_bytes())
+    if log is not None and command.log is not None:
+        write_whole(folder / command.log, log.read_bytes())
     write_whole(folder / COMMAND_FILE, (jsonlib.dumps(asdict(command), indent=1) + "\n").encode())
 
 
@@ -193,8 +227,15 @@ def _make(env: str) -> "gymnasium.Env":
         raise ModelError("--env", f"{env} cannot be made: {error}") from error
 
 
-def _setting(text: str) -> tuple[str, Any]:
-    """Read name=value; the value is JSON, or a word."""
+def parse_setting(text: str) -> tuple[str, Any]:
+    """Read name=value.
+
+    Args:
+        text: as typed; the value is JSON, or a word.
+
+    Returns:
+        Name and value.
+    """
     name, found, value = text.partition("=")
     if not found:
         raise ModelError("--set", f"got {text!r}", remedy="write name=value")

@@ -7,6 +7,8 @@
 | `Callback`, `TensorBoard`, `WeightsAndBiases` | who is told of what a run does |
 | `train_seeds` | several seeds at once in one stacked network |
 | `train_asynchronously` | an actor process drives the rig, the learner follows |
+| `load_log` | recorded transitions and a report on them, for `train(recorded=...)` |
+| `sweep`, `cells_of` | seeds times configurations through joblib |
 | `evaluate` | returns and violations of a policy on the nominal model |
 | `TrainingError` | why a run stopped itself |
 
@@ -24,8 +26,10 @@ if TYPE_CHECKING:
     from .errors import CheckpointError, RunLockedError, TrainingError
     from .evaluation import Evaluation, evaluate
     from .gate import GateEvent
+    from .recorded import LogReport, RecordedLog, load_log
     from .seeds import train_seeds
     from .settings import TrainingSettings
+    from .sweeps import cells_of, sweep
     from .td3 import Td3Settings
     from .training import TrainingResult, train
 
@@ -36,6 +40,8 @@ _HOME = {
     "DsactSettings": "dsact",
     "Evaluation": "evaluation",
     "GateEvent": "gate",
+    "LogReport": "recorded",
+    "RecordedLog": "recorded",
     "RunLockedError": "errors",
     "Td3Settings": "td3",
     "TensorBoard": "callbacks",
@@ -43,7 +49,10 @@ _HOME = {
     "TrainingResult": "training",
     "TrainingSettings": "settings",
     "WeightsAndBiases": "callbacks",
+    "cells_of": "sweeps",
     "evaluate": "evaluation",
+    "load_log": "recorded",
+    "sweep": "sweeps",
     "train": "training",
     "train_asynchronously": "asynchronous",
     "train_seeds": "seeds",
@@ -56,6 +65,8 @@ __all__ = [
     "DsactSettings",
     "Evaluation",
     "GateEvent",
+    "LogReport",
+    "RecordedLog",
     "RunLockedError",
     "Td3Settings",
     "TensorBoard",
@@ -63,7 +74,10 @@ __all__ = [
     "TrainingResult",
     "TrainingSettings",
     "WeightsAndBiases",
+    "cells_of",
     "evaluate",
+    "load_log",
+    "sweep",
     "train",
     "train_asynchronously",
     "train_seeds",

@@ -90,6 +90,8 @@ class Run:
         self.good = self.snapshot()
         self.replay = Replay(settings.replay_capacity, self.task.nx, self.learning.features.size, self.task.nu)
         self.count = Counters()
+        self.warmup_steps, self.pretrained = settings.warmup_steps, 0
+        self.recorded = ""
         self.log: TransitionWriter | None = None
         self.promotion = self._promotion(env)
         self.fleet = [
@@ -105,8 +107,8 @@ class Run:
 
     def step(self) -> None:
         """One step of every environment, remembered, and the updates that follow."""
-        self.advance(self.warmup() if self.count.step < self.settings.warmup_steps else self.explore())
-        if self.count.step >= self.settings.warmup_steps:
+        self.advance(self.warmup() if self.count.step < self.warmup_steps else self.explore())
+        if self.count.step >= self.warmup_steps:
             for batch in self.batches():
                 self.learner.update(batch)
 
@@ -150,10 +152,10 @@ class Run:
     def due(self) -> int:
         """Updates due after the present step, so that every environment step is followed by `updates_per_step`."""
         count, settings = self.count, self.settings
-        n, past = len(self.fleet), count.step - settings.warmup_steps
+        n, past = len(self.fleet), count.step - self.warmup_steps
         if past < 0:
             return 0
-        if past < n:
+        if past < n and not self.recorded:
             count.reward_scale = settings.reward_scale or count.step / max(count.sum_reward, 1e-12)
             if self.prior is not None:
                 self.prior.scale = count.reward_scale
@@ -219,13 +221,19 @@ class Run:
             "law": self._fingerprint(),
         }
 
+    def identity(self) -> dict[str, Any]:
+        """What makes it this run and no other, as JSON can hold it."""
+        known = {"algorithm": self.algorithm, "seed": self.seed, "settings": self.settings.record()}
+        return known | ({"recorded": self.recorded} if self.recorded else {})
+
     def state(self) -> dict[str, Any]:
         """Counters and identity, as JSON can hold them."""
         return {
-            "identity": {"algorithm": self.algorithm, "seed": self.seed, "settings": self.settings.record()},
+            "identity": self.identity(),
             "counters": vars(self.count),
             "added": self.replay.added,
             "updates": self.learner.updates,
+            "pretrained": self.pretrained,
             "episodes": [part.state() for part in self.fleet],
             "promotion": self.promotion.state(),
         }
@@ -241,9 +249,9 @@ class Run:
         Raises:
             CheckpointError: if it belongs to another run, or the environment does not repeat itself.
         """
-        if state["identity"] != self.state()["identity"] or not torch.equal(tensors["law"], self._fingerprint()):
+        if state["identity"] != self.identity() or not torch.equal(tensors["law"], self._fingerprint()):
             raise CheckpointError(
-                "the checkpoint belongs to a run with another law, algorithm, seed or settings",
+                "the checkpoint belongs to a run with another law, algorithm, seed or settings, or other recorded data",
                 "resume with the arguments of the first run (see its settings.json)",
             )
         for name, live in self.learner.tensors().items():
@@ -253,7 +261,7 @@ class Run:
         self.deployed.learned.load_state_dict(
             {name: tensors[f"deployed.{name}"] for name in self.deployed.learned.state_dict()}
         )
-        self.learner.updates = state["updates"]
+        self.learner.updates, self.pretrained = state["updates"], state["pretrained"]
         if rows is not None:
             self.replay.fill(rows)
         self.count = Counters(**state["counters"])
@@ -296,7 +304,7 @@ class Run:
             self.log.append(step, row.numpy(), i, first)
         self.replay.add(row)
         count.largest_reward = max(count.largest_reward, abs(step.reward))
-        count.sum_reward += abs(step.reward) if count.step < self.settings.warmup_steps else 0.0
+        count.sum_reward += abs(step.reward) if count.step < self.warmup_steps else 0.0
         count.step += 1
         count.violations += int(step.violated)
         count.terminations += int(step.terminated)

@@ -43,6 +43,8 @@ class TrainingSettings:
         explosion: a mean |Q| above this multiple of max |reward| / (1 - gamma) counts as diverged.
         checkpoint_every: environment steps between two checkpoints; 0: only at the end.
         threads: torch threads while training; the number before is restored.
+        pretrain_updates: gradient steps on recorded data before the first step, where there are any.
+        cloning_alpha: weight of the critic against the recorded actions meanwhile (TD3+BC, paper 2.5; 0: imitation).
         compile: whether torch compiles the losses on their first use (a minute, needs a C++ compiler); it pays for
             narrow networks and long runs, and gives other last bits than the plain form.
         tensorboard: whether to write TensorBoard events next to progress.csv.
@@ -73,6 +75,8 @@ class TrainingSettings:
     explosion: float = 10.0
     checkpoint_every: int = 200
     threads: int = 1
+    pretrain_updates: int = 0
+    cloning_alpha: float = 2.5
     compile: bool = False
     tensorboard: bool = True
     dsact: DsactSettings = field(default_factory=DsactSettings)

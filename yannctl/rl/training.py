@@ -33,6 +33,8 @@ from .construction import ALGORITHMS
 from .errors import CheckpointError, TrainingError
 from .gate import GateEvent
 from .logs import RunLog
+from .offline import pretrain, take_recorded
+from .recorded import RecordedLog
 from .run import Run
 from .settings import TrainingSettings
 from .transitions import TransitionWriter, read_records
@@ -78,6 +80,7 @@ def train(
     resume: str | os.PathLike[str] | None = None,
     on_gate: OnGate | None = None,
     callbacks: Sequence[Callback] = (),
+    recorded: RecordedLog | None = None,
 ) -> TrainingResult:
     """Tune an exact law on an environment; the deployed policy never changes without passing the gate.
 
@@ -101,6 +104,8 @@ def train(
         on_gate: called after each test as `on_gate(event, learning, deployed)`, for plots and logs of the caller's
             own; it may evaluate the policies but must not change them.
         callbacks: told of every row, event and checkpoint.
+        recorded: transitions of an earlier time, from `load_log`, that the learner starts from: they take the place of
+            the warm-up, and `settings.pretrain_updates` are made on them before the first step.
 
     Returns:
         The deployed and the learning policy, and the history.
@@ -122,10 +127,15 @@ def train(
     torch.set_num_threads(settings.threads)
     try:
         run = Run(actor, critic, env, algorithm, seed, settings)
+        rows = take_recorded(run, recorded) if recorded is not None else None
         if folder is None:
+            pretrain(run, settings.pretrain_updates if recorded is not None else 0)
             return _loop(run, steps, RunLog(None, facts_of(run), told), progress, on_gate)
         with run_lock(Path(folder)):
-            log = _take_up(run, Path(folder), told) if resume is not None else _begin(run, Path(folder), told)
+            fresh = resume is None
+            log = _begin(run, Path(folder), told) if fresh else _take_up(run, Path(folder), told, rows)
+            if rows is not None and not run.count.step:
+                pretrain(run, settings.pretrain_updates - run.pretrained)
             return _loop(run, steps, log, progress, on_gate)
     finally:
         torch.set_num_threads(threads)
@@ -140,7 +150,7 @@ def _begin(run: Run, folder: Path, callbacks: tuple[Callback, ...]) -> RunLog:
     return log
 
 
-def _take_up(run: Run, folder: Path, callbacks: tuple[Callback, ...]) -> RunLog:
+def _take_up(run: Run, folder: Path, callbacks: tuple[Callback, ...], recorded: np.ndarray | None) -> RunLog:
     """Go back to the checkpoint of a run, or to its start if it was killed before the first one."""
     if not (folder / "settings.json").exists():
         raise CheckpointError(f"cannot read {folder}/settings.json", "resume needs the folder of an earlier run")
@@ -155,7 +165,8 @@ def _take_up(run: Run, folder: Path, callbacks: tuple[Callback, ...]) -> RunLog:
         records = read_records(path, run.layout)[:done] if done else np.zeros(0, run.layout.dtype)
         if len(records) < done:
             raise CheckpointError(f"{path} holds {len(records)} transitions of {done}", "restore it from a copy")
-        run.restore(tensors, state, records["row"])
+        rows = records["row"] if recorded is None else np.concatenate([recorded, records["row"]])
+        run.restore(tensors, state, rows)
     log = RunLog(folder, facts_of(run), callbacks, history, events)
     run.log = TransitionWriter(path, run.layout, done)
     return log
@@ -236,7 +247,7 @@ def facts_of(run: Run) -> dict[str, Any]:
     if run.algorithm == "dsact":
         facts["log_prob_units"] = run.learner.policy.units
         facts["target_entropy"] = settings.dsact.entropy(run.task.nu)
-    return {**run.state()["identity"], "facts": facts}
+    return {**run.identity(), "facts": facts}
 
 
 def progress_row(run: Run, event: GateEvent, seconds: float, updates: int) -> dict[str, Any]:
@@ -268,7 +279,7 @@ def progress_row(run: Run, event: GateEvent, seconds: float, updates: int) -> di
         **run.learner.metrics(),
         "seconds": round(seconds, 3),
         "updates_per_second": round((run.learner.updates - updates) / max(seconds, 1e-9), 1),
-        "updates_per_env_step": run.learner.updates / max(1, count.step - run.settings.warmup_steps + 1),
+        "updates_per_env_step": (run.learner.updates - run.pretrained) / max(1, count.step - run.warmup_steps + 1),
         "terminations": count.terminations,
         "truncations": count.truncations,
         "clip_fraction": count.clipped / max(1, count.step),
