@@ -10,6 +10,7 @@
 | 6 | `attack(target(name), policy, steps)` | attacks on the filtered nonlinear plant, counted |
 """
 
+from .barrier_set import BarrierSet, barrier_set
 from .certificate import Certificate, Statement, certify, load_certificate, save_certificate
 from .checker import CheckReport, check_polytopic
 from .clip_filter import ClipFilter
@@ -21,7 +22,8 @@ from .safe_set import AbstractSafeSet, PolytopicSet
 from .safety_filter import Decision, SafetyFilter
 from .sampled_map import DiscreteMap, Flow
 from .signature import new_key, public_key
-from .targets import TARGETS, certified, target
+from .stopping_set import StoppingSet
+from .targets import TARGETS, certified, covered_share, reactor_barrier, robot_stopping_set, target
 
 __all__ = [
     "DESIGNS",
@@ -29,6 +31,7 @@ __all__ = [
     "TARGETS",
     "AbstractSafeSet",
     "Attack",
+    "BarrierSet",
     "Certificate",
     "CheckReport",
     "ClipFilter",
@@ -43,16 +46,21 @@ __all__ = [
     "ResidualMonitor",
     "SafetyFilter",
     "Statement",
+    "StoppingSet",
     "Target",
     "attack",
+    "barrier_set",
     "bound_inclusion",
     "certified",
     "certify",
     "check_polytopic",
+    "covered_share",
     "design",
     "load_certificate",
     "new_key",
     "public_key",
+    "reactor_barrier",
+    "robot_stopping_set",
     "save_certificate",
     "target",
 ]

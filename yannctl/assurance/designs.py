@@ -165,7 +165,7 @@ def reactor_point() -> Design:
     dt = 0.02
     plant, fields = CSTR(dt=dt), {"p": ("k0", "UA")}
     names = ("rate", "x_dot")
-    rate = field_function(plant, _cool_rhs, names, fields)
+    rate = field_function(plant, smooth_reactor_rate, names, fields)
     step = field_function(plant, lambda own, x, u: own.step_map(x, u), ("step", "x_next"), fields)
     low, high = np.array([0.99 * plant.k0, 0.99 * plant.UA]), np.array([1.01 * plant.k0, 1.01 * plant.UA])
     return Design(
@@ -180,8 +180,14 @@ def reactor_point() -> Design:
     )  # fmt: skip
 
 
-def _cool_rhs(plant: Any, x: Any, u: Any) -> Any:
-    """The reactor's rates below 400 K, where its bound on the rate factor plays no part."""
+def smooth_reactor_rate(plant: Any, x: Any, u: Any) -> Any:
+    """Give the reactor's rates below 400 K, where its bound on the rate factor plays no part.
+
+    Args:
+        plant: the reactor.
+        x: state (CA, T) [mol/L, K].
+        u: coolant (Tc,) [K].
+    """
     import casadi as ca
 
     rate = plant.k0 * ca.exp(-plant.E_R / x[1]) * x[0]

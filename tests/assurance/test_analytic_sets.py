@@ -1,0 +1,128 @@
+import numpy as np
+import pytest
+from scipy.integrate import solve_ivp
+
+from yannctl.assurance import attack, covered_share, reactor_barrier, robot_stopping_set, target
+from yannctl.assurance.barrier_set import BarrierSet
+from yannctl.errors import EmptySetError
+from yannctl.models import CSTR, DifferentialDrive
+
+
+@pytest.fixture(scope="module")
+def barrier():
+    return reactor_barrier()
+
+
+def test_the_barrier_is_where_backward_integration_puts_it(barrier):
+    """Full cooling with the worst parameters, integrated by another program from the border: it never gets above."""
+    assert barrier.corners[0, 0] == pytest.approx(0.272, abs=2e-3)
+    np.testing.assert_allclose(
+        barrier.border(np.array([0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0])),
+        [364.0, 358.5, 354.0, 350.4, 347.4, 344.8, 342.6, 340.6],
+        atol=0.2,
+    )
+    assert barrier.room > 0.1
+    rate = barrier.flow.rate
+    for CA in (0.35, 0.6, 0.95):
+        for multipliers in ([1.1, 0.9], [1.1, 1.1], [0.9, 0.9]):
+            p = np.array(multipliers) * [7.2e10, 5e4]
+            path = solve_ivp(
+                lambda _, s, p=p: np.array(rate(s, 280.0, p)).ravel(), (0, 3), [CA, float(barrier.border(CA))],
+                rtol=1e-10, atol=1e-10, max_step=0.02,
+            )  # fmt: skip
+            after = path.y[:, 1:]
+            assert (after[1] <= barrier.border(after[0]) + 1e-6).all()
+            assert after[1].max() <= 365
+
+
+def test_the_barrier_covers_its_share_of_the_starts():
+    assert covered_share("reactor-limit", 20_000) >= 0.65
+    assert covered_share("robot-stop", 20_000) >= 0.85
+
+
+def test_the_reactor_filter_lets_pass_what_is_safe_and_cools_where_it_must(barrier):
+    rng = np.random.default_rng(0)
+    x = rng.uniform([0.2, 310], [1, 365], (400, 2))
+    x = x[barrier.contains(x)]
+    for wanted in (280.0, 300.0, 320.0):
+        u = barrier.nearest(x, np.full((len(x), 1), wanted))
+        assert ((u >= 280) & (u <= wanted)).all()
+        assert (u == wanted).mean() > 0.5
+    near = np.array([[0.6, float(barrier.border(0.6)) - 0.01]])
+    assert barrier.nearest(near, np.array([[320.0]]))[0, 0] == 280.0
+    # Validated bounds hold the plant's own step for the worst parameters.
+    u = barrier.nearest(x, np.full((len(x), 1), 310.0))
+    bounds = barrier.enclose(x, u)
+    plant = CSTR()
+    for p in ([6.48e10, 4.5e4], [7.92e10, 4.5e4], [6.48e10, 5.5e4], [7.92e10, 5.5e4]):
+        after = plant.step(x, u, p=np.tile(p, (len(x), 1)))
+        assert barrier.contains(after).all()
+        assert ((after >= bounds[:, 0] - 1e-7) & (after <= bounds[:, 1] + 1e-7)).all()
+
+
+def test_too_warm_a_coolant_or_too_high_a_border_is_refused(barrier):
+    with pytest.raises(EmptySetError, match="full cooling does not hold"):
+        reactor_barrier(mismatch=0.4)
+    higher = barrier.corners.copy()
+    higher[:, 1] += 2.0 * (higher[:, 0] - higher[0, 0]) ** 2
+    made = {name: getattr(barrier, name) for name in ("flow", "T_max", "T_low", "u_min", "u_max", "p_min", "p_max")}
+    with pytest.raises(EmptySetError, match="does not hold the border between"):
+        BarrierSet(corners=higher, **made)
+
+
+def robot_states(n, seed):
+    rng = np.random.default_rng(seed)
+    return rng.uniform([-0.1, -1.2, 0, -1, 0], [0.1, 1.2, 0.2, 1, 1], (n, 5))
+
+
+def test_stopping_stays_in_the_corridor_for_all_parameters():
+    stopping, plant = robot_stopping_set(), DifferentialDrive()
+    x = robot_states(4000, 0)
+    x = x[stopping.contains(x)]
+    assert len(x) > 2000
+    rng = np.random.default_rng(1)
+    low, high = plant.parameter_ranges
+    p = np.where(rng.random((len(x), 3)) < 0.5, low, high)
+    reach = stopping.reach(x)
+    for _ in range(30):
+        x = plant.step(x, np.zeros((len(x), 2)), p=p)
+        assert (np.abs(x[:, 0]) <= 0.1).all()
+        assert (x[:, 0] <= reach[:, 0] + 1e-9).all()
+        assert (-x[:, 0] <= reach[:, 1] + 1e-9).all()
+        assert (stopping.margin(x) >= -1e-7).all()
+
+
+def test_one_period_and_the_stop_after_it_are_bounded():
+    stopping, plant = robot_stopping_set(), DifferentialDrive()
+    x = robot_states(4000, 2)
+    x = x[stopping.contains(x)]
+    rng = np.random.default_rng(3)
+    u = stopping.nearest(x, rng.uniform(plant.u_min, plant.u_max, (len(x), 2)))
+    assert (np.abs(u[:, 0]) + 0.08 * np.abs(u[:, 1]) <= 0.22 + 1e-12).all()
+    p = rng.uniform(*plant.parameter_ranges, (len(x), 3))
+    after, bounds = plant.step(x, u, p=p), stopping.enclose(x, u)
+    assert stopping.contains(after).all()
+    assert ((after >= bounds[:, 0] - 1e-9) & (after <= bounds[:, 1] + 1e-9))[:, :4].all()
+
+
+def test_the_filtered_robot_makes_progress():
+    """A filter that always stops is safe and useless: a plain law behind it still follows the path at speed."""
+    stopping, plant = robot_stopping_set(), DifferentialDrive()
+    x = robot_states(200, 4) * [0.5, 0.3, 0, 0, 1]
+    x = x[stopping.contains(x)]
+    start = x[:, 4].copy()
+    for _ in range(100):
+        kappa = plant.curvature(x[:, 4])
+        turn = np.clip(0.15 * kappa - 30 * x[:, 0] - 4 * x[:, 1], -2.0, 2.0)
+        wanted = np.column_stack([np.clip(0.22 - 0.08 * np.abs(turn), 0, 0.2), turn])
+        x = plant.step(x, stopping.nearest(x, wanted))
+        assert stopping.contains(x).all()
+    assert np.median(x[:, 4] - start) / (100 * plant.dt) > 0.03
+
+
+@pytest.mark.parametrize(("name", "steps"), [("robot-stop", 4000), ("reactor-limit", 800)])
+@pytest.mark.parametrize("policy", ["bang-bang", "greedy"])
+def test_attacks_are_repelled(name, steps, policy):
+    outcome = attack(target(name), policy, steps, steps // 20, seed=1)
+    assert outcome.violations == outcome.exits == outcome.infeasible == 0
+    assert outcome.unfiltered_violated >= 0.9
