@@ -16,6 +16,7 @@ from .checker import CheckReport, check_polytopic
 from .clip_filter import ClipFilter
 from .designs import DESIGNS, Design, design
 from .falsifier import POLICIES, Attack, Target, attack
+from .filtered import Filtered, guard
 from .inclusion import Domain, Errors, Inclusion, bound_inclusion
 from .monitor import ResidualMonitor
 from .safe_set import AbstractSafeSet, PolytopicSet
@@ -40,6 +41,7 @@ __all__ = [
     "DiscreteMap",
     "Domain",
     "Errors",
+    "Filtered",
     "Flow",
     "Inclusion",
     "PolytopicSet",
@@ -56,6 +58,7 @@ __all__ = [
     "check_polytopic",
     "covered_share",
     "design",
+    "guard",
     "load_certificate",
     "new_key",
     "public_key",
