@@ -1,12 +1,15 @@
 """A recorded run gives the same bits again; another law only in shadow."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import yannctl
 from yannctl.cli.app import main
+from yannctl.hil.assembly import make_plant
+from yannctl.hil.configuration import read_configuration
 from yannctl.models import Pendulum
 
 
@@ -81,3 +84,13 @@ def test_an_address_beyond_loopback_must_be_asked_for(tmp_path, law_file, capsys
         main(["hil", "run", str(path)])
     assert ending.value.code == 2
     assert "listen = true" in capsys.readouterr().err
+
+
+EXAMPLES = sorted((Path(__file__).resolve().parents[2] / "examples" / "bridge").glob("*.toml"))
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_every_example_configuration_is_valid(path):
+    configuration = read_configuration(path)
+    assert configuration.link.kind == path.stem
+    make_plant(configuration.plant.name, configuration.plant.parameters)
