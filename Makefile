@@ -63,6 +63,7 @@ short: $(INSTALLED)
 	$(BIN)/yannctl bench pil --short
 	$(BIN)/yannctl bench plants --short
 	$(BIN)/yannctl falsify --short
+	$(BIN)/yannctl hil chaos --short
 	$(BIN)/yannctl demo pendulum --short --out runs/demo-short
 	$(BIN)/yannctl eval cstr-setpoint --short --out runs/eval-short
 	$(BIN)/yannctl eval robot-kappa6 --short --out runs/eval-short
