@@ -78,7 +78,7 @@ def verify(
     Args:
         actor: module `actor(x (batch, ntheta)) -> (batch, n_out)`.
         law: the explicit law.
-        n_random: random points, half in the box and half spread over the regions.
+        n_random: random points spread over the regions; half as many more fall anywhere in the box.
         n_facet: random points on facets.
         seed: seed of the random points.
         tolerance: largest error that is ok [output unit]; None for the actor's own `tolerance()`, or for
@@ -138,7 +138,7 @@ def verification_points(law: PwaLaw, n_random: int, n_facet: int, rng: np.random
 
     Args:
         law: the explicit law.
-        n_random: random points, half in the box and half spread over the regions.
+        n_random: random points spread over the regions; half as many more fall anywhere in the box.
         n_facet: random points on facets.
         rng: source of random numbers.
 
@@ -146,7 +146,7 @@ def verification_points(law: PwaLaw, n_random: int, n_facet: int, rng: np.random
         (points, ntheta) points.
     """
     parts = [rng.uniform(law.theta_min, law.theta_max, (n_random // 2, law.ntheta))]
-    inside = -(-(n_random - n_random // 2) // max(law.n_regions, 1))
+    inside = -(-n_random // max(law.n_regions, 1))
     facets = -(-n_facet // max(len(law.k), 1))
     for index in range(law.n_regions):
         corners = np.asarray(law.vertices(index), dtype=float)
