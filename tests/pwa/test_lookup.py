@@ -78,6 +78,22 @@ def test_four_parameters(name):
     np.testing.assert_array_equal(fast(theta), law(theta))
 
 
+def test_few_points_are_left_to_the_rule():
+    law = solve_mpqp(problem("P2_N3"))
+    tree = law.with_tree().tree
+    theta = np.random.default_rng(0).uniform(law.theta_min, law.theta_max, (20_000, 4))
+    at = np.zeros(len(theta), np.int64)
+    for _ in range(tree.depth):
+        plane = tree.planes[np.minimum(at, len(tree.planes) - 1)]
+        side = (np.einsum("ij,ij->i", plane[:, :-1], theta) > plane[:, -1]).astype(int)
+        at = np.where(at < len(tree.planes), tree.child[np.minimum(at, len(tree.planes) - 1), side], at)
+    answer = tree.answer[at - len(tree.planes)]
+    assert (answer == -3).mean() < 0.03
+    told = law.locate(theta)
+    np.testing.assert_array_equal(told[answer == -1], -1)
+    np.testing.assert_array_equal(law.F[told[answer >= 0]], law.F[answer[answer >= 0]])
+
+
 def test_odd_inputs():
     law = solve_mpqp(problem("P1_N5")).with_tree()
     for count in range(9):  # the batch goes four at a time

@@ -2,9 +2,10 @@
 
 `nodes` (n_nodes, ntheta + 1 and more) are planes [h, k]; `child` (n_nodes, 2), a view of the same records: child[i, 0]
 is the side h'theta <= k of node i. The last n_leaves nodes are the leaves, which lead to themselves. A leaf's regions
-are `members[first[i]:first[i+1]]`, in rising order. `answer` (n_leaves,) is what holds in the whole cell: a region (or
-one with the same law, where the law is asked for), NOWHERE, or CHECK. `laws` (n_leaves, n_out, ntheta + 1) are [F, g]
-of the answers, NaN where there is none; `dims` is a tuple of ntheta zeros, so that the loops over parameters unroll.
+are `members[first[i]:first[i+1]]`, in rising order. `answer` (n_leaves,) is what holds in the cell away from the
+planes: a region (or one with the same law, where the law is asked for), NOWHERE, or CHECK. `laws` (n_leaves, n_out,
+ntheta + 1) are [F, g] of the answers, NaN where there is none; `dims` is a tuple of ntheta zeros, so that the loops
+over parameters unroll.
 
 A point within `margin` of a plane on its way may belong to regions of either side: `search` follows both and applies
 the evaluation rule to all regions met. Everywhere else the leaf's regions are the only ones that can hold the point.
@@ -16,7 +17,7 @@ import typing
 import numpy as np
 
 from .compilation import inner, kernel, once
-from .kernels_tree import CHECK, NOWHERE
+from .kernels_cell import CHECK, NOWHERE
 
 STACK = 256  # a descent that follows both sides holds at most one open node a level
 BEYOND = -2  # the point lies outside the box that the tree divides

@@ -10,13 +10,27 @@ import typing
 import numpy as np
 
 from .compilation import inner, kernel
-from .kernels_dd import ONE, box_vertices, cut
-
-FULL = -1  # an array was too small
-NOWHERE = -1  # no region holds the point
-CHECK = -3  # the descent does not tell
-N_WAITING, N_NODES, N_LEAVES, N_MEMBERS, DEEPEST, STAMP = range(6)  # places in `counts`
-FIRST, COUNT, CORNER, CORNERS, LEVEL, LINK = range(6)  # columns of `waiting`
+from .kernels_cell import (
+    CHECK,
+    CORNER,
+    CORNERS,
+    COUNT,
+    DEEPEST,
+    FIRST,
+    FULL,
+    LEVEL,
+    LINK,
+    N_LEAVES,
+    N_MEMBERS,
+    N_NODES,
+    N_WAITING,
+    STAMP,
+    extent,
+    free_bit,
+    reaches,
+    told,
+)
+from .kernels_dd import box_vertices, cut
 
 
 @inner
@@ -77,44 +91,6 @@ def expand(H, k, row_start, room, size, words, tolerance, scratch, arena):  # no
         m += 1
         end = last
     return m, end
-
-
-@inner
-@typing.no_type_check
-def extent(normal, offset, n, vx, first, last, distance):
-    """Return the least and the largest distance of some corners from a plane."""
-    spread(normal, offset, n, vx, first, last, distance)
-    low = np.inf
-    high = -np.inf
-    for v in range(last - first):
-        low = min(low, distance[v])
-        high = max(high, distance[v])
-    return low, high
-
-
-@inner
-@typing.no_type_check
-def spread(normal, offset, n, vx, first, last, distance):
-    """Write the distances of some corners from a plane."""
-    for v in range(last - first):
-        distance[v] = -offset
-    for j in range(n):
-        h = normal[j]
-        for v in range(last - first):
-            distance[v] += h * vx[j, first + v]
-
-
-@inner
-@typing.no_type_check
-def reaches(normal, offset, width, n, vx, first, last, distance):
-    """Return whether some corners lie beyond a plane by more than `width`, and whether some lie that far before it."""
-    spread(normal, offset, n, vx, first, last, distance)
-    before = False
-    beyond = False
-    for v in range(last - first):
-        before |= distance[v] < -width
-        beyond |= distance[v] > width
-    return before, beyond
 
 
 @inner
@@ -221,20 +197,6 @@ def choose(node, arena, tables, group, alone, limits, stamps, counts, seen, cand
 
 @inner
 @typing.no_type_check
-def free_bit(nv, words, bits):
-    """Return a bit that no corner carries, or FULL."""
-    for w in range(words):
-        used = np.uint64(0)
-        for v in range(nv):
-            used |= bits[v, w]
-        for b in range(64):
-            if (used >> np.uint64(b)) & ONE == 0:
-                return 64 * w + b
-    return FULL
-
-
-@inner
-@typing.no_type_check
 def clip(sign, row, width, tolerance, node, m, end, tables, arena, scratch, distance):  # noqa: C901
     """Append the polytopes of a child at m, their corners at `end`: sign +1 keeps h'x >= k, -1 the other side.
 
@@ -298,31 +260,6 @@ def settle(node, m, end, arena):
 
 @inner
 @typing.no_type_check
-def told(node, room, same, arena, tables, distance):
-    """Return a region whose law holds in all of a node's cell, NOWHERE or CHECK."""
-    H, k, _, _, row_start = tables
-    owner, begin, count, vx, _ = arena
-    first, last = node[FIRST] + 1, node[FIRST] + node[COUNT]
-    if first == last:
-        return NOWHERE
-    cell, corners = begin[node[FIRST]], count[node[FIRST]]
-    for p in range(first, last):
-        if same[owner[p]] != same[owner[first]] or corners == 0:
-            return CHECK
-    for p in range(first, last):
-        inside = True
-        for row in range(row_start[owner[p]], row_start[owner[p] + 1]):
-            _, beyond = reaches(H[row], k[row], room, vx.shape[0], vx, cell, cell + corners, distance)
-            if beyond:
-                inside = False
-                break
-        if inside:
-            return owner[p]
-    return CHECK
-
-
-@inner
-@typing.no_type_check
 def link(node, target, child):
     """Let a node's parent know where it went."""
     if node[LINK] >= 0:
@@ -335,12 +272,13 @@ def grow(tables, groups, limits, caps, arena, waiting, out, counts, marks, scrat
     """Split waiting nodes until none is left; return True then, False when an array is too small.
 
     `out` is (plane (nodes,) row of each node, child (nodes, 2), leaf (leaves, 2) its answer and number of members,
-    members). A leaf i appears among the children as -1 - i.
+    members, origin (nodes,) the link to each node). A leaf i appears among the children as -1 - i.
     """
-    tolerance, room, deepest, most_nodes = caps
+    rooms, deepest, most_nodes = caps
+    tolerance = rooms[4]
     same, alone = groups
-    plane, child, leaf, members = out
-    stamps, seen, candidates, distance = marks
+    plane, child, leaf, members, origin = out
+    stamps, seen, candidates, distance, spare = marks
     while counts[N_WAITING] > 0:
         node = waiting[counts[N_WAITING] - 1]
         end_m, end = node[FIRST] + node[COUNT], node[CORNER] + node[CORNERS]
@@ -350,7 +288,8 @@ def grow(tables, groups, limits, caps, arena, waiting, out, counts, marks, scrat
         ):  # fmt: skip
             return False
         row = -1
-        if node[COUNT] > 1 and node[LEVEL] < deepest and counts[N_NODES] < most_nodes:
+        answer = told(node, rooms, plane, origin, same, arena, tables, scratch, spare, distance)
+        if answer == CHECK and node[LEVEL] < deepest and counts[N_NODES] < most_nodes:
             row = choose(node, arena, tables, same, False, limits, stamps, counts, seen, candidates, distance)
             if row < 0:
                 row = choose(node, arena, tables, alone, True, limits, stamps, counts, seen, candidates, distance)
@@ -364,7 +303,7 @@ def grow(tables, groups, limits, caps, arena, waiting, out, counts, marks, scrat
         counts[N_WAITING] -= 1
         if m2 < 0:
             link(node, -1 - counts[N_LEAVES], child)
-            leaf[counts[N_LEAVES], 0] = told(node, room, same, arena, tables, distance)
+            leaf[counts[N_LEAVES], 0] = answer
             leaf[counts[N_LEAVES], 1] = node[COUNT] - 1
             for p in range(node[FIRST] + 1, end_m):
                 members[counts[N_MEMBERS]] = arena[0][p]
@@ -374,6 +313,7 @@ def grow(tables, groups, limits, caps, arena, waiting, out, counts, marks, scrat
         here = counts[N_NODES]
         link(node, here, child)
         plane[here] = row
+        origin[here] = node[LINK]
         counts[N_NODES] += 1
         settle(node, m2, e2, arena)
         first, corner, level = node[FIRST], node[CORNER], node[LEVEL] + 1

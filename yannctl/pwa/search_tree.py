@@ -9,8 +9,8 @@ from jaxtyping import Float, Integer
 from yannctl.errors import ModelError
 
 from .kernels import locate_many as scan_many
+from .kernels_cell import CHECK, NOWHERE
 from .kernels_lookup import BEYOND, STACK, apply_many, law_many, law_one, locate_many, resolve
-from .kernels_tree import CHECK, NOWHERE
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,8 +24,8 @@ class SearchTree:
         child: (n_inner, 2) the node on the side h'theta <= k, then the other.
         first: (n_leaves + 1,) where each leaf's regions begin in `members`.
         members: (n_members,) regions of the leaves, rising within a leaf.
-        answer: (n_leaves,) a region whose law holds in all cells of the leaf, -1 where no region holds any point of
-            them, -3 where neither is so.
+        answer: (n_leaves,) a region whose law holds at all points of the leaf's cells farther from the planes on their
+            way than the distance in `limits`, -1 where no region holds any of these, -3 where neither is so.
         box: (4, ntheta) corners of the parameter box and of the box that the tree divides.
         limits: (3,) distance from a plane below which both sides are searched; violation up to which a point lies in a
             region; 1 when no region reaches beyond the box that the tree divides, else 0.
@@ -96,7 +96,7 @@ class Lookup:
         margin, tolerance = float(tree.limits[0]), float(tree.limits[1])
         arrays = (*_records(tree, law.ntheta), tree.first, tree.members)
         dims = (0,) * law.ntheta
-        region = np.where(np.diff(tree.first) <= 1, tree.answer, CHECK)
+        region = np.where(_alone(law, tree), tree.answer, CHECK)
         self._locate = (margin, arrays, region, tree.box, dims)
         self._law = (margin, arrays, tree.answer.astype(np.int64), tree.box, dims, _tables(law, tree.answer, dtype))
         self._resolve = (margin, tolerance, arrays, tables, tree.box, dims)
@@ -156,6 +156,15 @@ def _tables(law: Any, regions: Any, dtype: Any) -> Any:
     laws = np.concatenate([law.F, law.g[..., None]], axis=2)
     laws = np.concatenate([laws, np.full((1, *laws.shape[1:]), np.nan)])
     return np.ascontiguousarray(laws[np.append(np.maximum(regions, -1), -1)], dtype)
+
+
+def _alone(law: Any, tree: SearchTree) -> Any:
+    """Tell for each leaf whether no two of its regions have the law of its answer."""
+    sizes = np.diff(tree.first)
+    flat = np.concatenate([law.F.reshape(law.n_regions, -1), law.g], axis=1)
+    answer = np.repeat(np.maximum(tree.answer, 0), sizes)
+    same = (flat[answer] == flat[tree.members]).all(axis=1)
+    return (np.bincount(np.repeat(np.arange(len(sizes)), sizes), same, len(sizes)) <= 1) | (tree.answer < 0)
 
 
 def _records(tree: SearchTree, ntheta: int) -> tuple[Any, Any]:

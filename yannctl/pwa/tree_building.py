@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from .joining import group_rows
-from .kernels_tree import CHECK, COUNT, N_LEAVES, N_MEMBERS, N_NODES, N_WAITING, arrange, expand, grow, share
+from .kernels_cell import CHECK, COUNT, N_LEAVES, N_MEMBERS, N_NODES, N_WAITING
+from .kernels_tree import arrange, expand, grow, share
 from .merging import bitwise_laws
 from .regions import scaled_rows, scaling
 from .search_tree import SearchTree
@@ -53,6 +54,8 @@ class _Builder:
         rounding = (n + 2) * np.finfo(self.dtype).eps * float(np.max(np.abs(law.H) @ reach + np.abs(law.k), initial=0))
         self.tolerance = law.settings.locate_tolerance + (rounding if precision == "float" else 0.0)
         self.room = 2 * self.tolerance + 2 * rounding
+        tolerance = law.settings.locate_tolerance
+        self.rooms = 0.05 * tolerance, 0.25 * tolerance + 4 * rounding
         self.width = max(MARGIN, 50 * self.tolerance)
         self.possible = self.room + rounding < 1e-3 and (half > 0).all()
         rows = group_rows(*scaled_rows(law))
@@ -68,7 +71,7 @@ class _Builder:
         planes = len(rows.head)
         self.marks = (
             np.zeros((law.n_regions, 2), np.int64), np.zeros(planes, np.int64), np.zeros(planes, np.int64),
-            np.zeros(limit),
+            np.zeros(limit), (np.zeros((n, limit)), np.zeros((limit, self.words), np.uint64)),
         )  # fmt: skip
         self.bounded = False
 
@@ -103,7 +106,8 @@ class _Builder:
         counts[N_WAITING] = 1
         waiting = np.empty((DEPTH + 4, 6), np.int64)
         waiting[0] = 0, m, 0, end, 0, -1
-        caps = (SNAP, 0.25 * self.tolerance, DEPTH, NODES_PER_REGION * m)
+        rooms = (self.width, *self.rooms, self.room, SNAP)
+        caps = (rooms, DEPTH, NODES_PER_REGION * m)
         limits = (self.width, 0.25 * self.tolerance, WORK, SAMPLE, DUPLICATES, PEEL)
         groups = (self.same, np.arange(self.law.n_regions))
         arena, out = self._wider(arena, 3), _outputs(4 * m + 64, 32 * m + 512)
@@ -150,17 +154,18 @@ class _Builder:
     def _answers(self, leaf: np.ndarray, members: np.ndarray) -> tuple[np.ndarray, list[np.ndarray], np.ndarray]:
         """Return each distinct answer with its regions, and the number of each leaf's answer."""
         ends = np.cumsum(leaf[:, 1])
-        law = np.where(leaf[:, 0] >= 0, self.same[leaf[:, 0]], -1)
+        law = np.where(leaf[:, 0] >= 0, self.same[leaf[:, 0]], leaf[:, 0])
+        empty = np.empty(0, np.int64)
         owners = np.repeat(law, leaf[:, 1])
-        by_law = _lists(owners[owners >= 0], members[owners >= 0])
+        by_law = _lists(owners, members)
         names: dict[Any, int] = {}
         numbers, heads, lists = np.empty(len(leaf), np.int64), [], []
         for i, (number, answer) in enumerate(zip(law.tolist(), leaf[:, 0].tolist(), strict=True)):
-            own = by_law[number] if number >= 0 else np.sort(members[ends[i] - leaf[i, 1] : ends[i]])
-            numbers[i] = names.setdefault(number if answer != CHECK else tuple(own.tolist()), len(names))
+            own = np.sort(members[ends[i] - leaf[i, 1] : ends[i]]) if answer == CHECK else by_law.get(number, empty)
+            numbers[i] = names.setdefault(tuple(own.tolist()) if answer == CHECK else number, len(names))
             if numbers[i] == len(lists):
                 lists.append(own)
-                heads.append(int(own[0]) if number >= 0 else answer)
+                heads.append(answer)
         return np.array(heads), lists, numbers
 
 
@@ -190,8 +195,8 @@ def _lists(group: np.ndarray, members: np.ndarray) -> dict[int, np.ndarray]:
 
 
 def _outputs(nodes: int, members: int) -> tuple[np.ndarray, ...]:
-    """Return arrays for the nodes' rows and children, the leaves' answers and sizes, and the leaves' regions."""
+    """Return arrays for the nodes' rows, children and links, the leaves' answers and sizes, and their regions."""
     return (
         np.empty(nodes, np.int64), np.empty((nodes, 2), np.int64), np.empty((nodes + 1, 2), np.int64),
-        np.empty(members, np.int64),
+        np.empty(members, np.int64), np.empty(nodes, np.int64),
     )  # fmt: skip
