@@ -1,60 +1,69 @@
-"""What the scenarios say of their plants: the coolable set, the stopping set, the linear models."""
+"""What the scenarios say of their plants: the rows behind the certified filters, the linear models."""
 
 import numpy as np
+import pytest
 
-from yannctl.models import CSTR, DifferentialDrive
-from yannctl.scenarios.reactor import CoolableSet, coolable, guard
-from yannctl.scenarios.robot import can_stop, linear_model
-
-
-def test_the_border_of_the_coolable_set_is_where_cooling_just_suffices():
-    plant = CSTR()
-    safe = CoolableSet.of(plant, 0.1)
-    worst = plant.perturbed({"k0": 1.1 * plant.k0, "UA": 0.9 * plant.UA})
-    CA = np.linspace(0.3, 1.0, 15)
-    border = np.interp(CA, safe.CA, safe.T)
-    for shift, kept in ((-0.05, True), (0.3, False)):
-        x, hottest = np.column_stack([CA, border + shift]), np.full(15, -np.inf)
-        for _ in range(60):
-            x = worst.step_tape.evaluate(x, np.full((15, 1), plant.Tc_min))
-            hottest = np.maximum(hottest, x[:, 1])
-        # Between two samples the peak may hide by a little.
-        assert ((hottest <= plant.T_max) if kept else (hottest > plant.T_max - 1e-3)).all()
-    assert safe.contains(np.array([[0.1, 364.9], [0.5, 353.9], [0.5, 354.1]])).tolist() == [True, True, False]
+from yannctl.models import DifferentialDrive
+from yannctl.scenarios import draw_world, make_scenario, simulate
+from yannctl.scenarios.guarded import ROWS
+from yannctl.scenarios.robot import linear_model
 
 
-def test_the_guard_keeps_the_worst_reactor_cool_and_hardly_acts():
-    plant = CSTR()
-    keep, safe = guard(plant, 0.1), coolable(plant, 0.1)
-    worst = plant.perturbed({"k0": 1.1 * plant.k0, "UA": 0.9 * plant.UA})
-    rng = np.random.default_rng(0)
-    x = rng.uniform([0.2, 310.0], [1.0, 365.0], (200, 2))
-    x = x[safe.contains(x)]
-    for k in range(40):
-        wanted = np.full((len(x), 1), 320.0) if k % 2 else rng.uniform(280, 320, (len(x), 1))
-        u = keep(x, wanted)
-        same = safe.contains(worst.step_tape.evaluate(x, wanted))
-        np.testing.assert_array_equal(u[same], wanted[same])
-        assert (u <= wanted).all()
-        x = worst.step_tape.evaluate(x, u)
-        assert x[:, 1].max() <= plant.T_max + 2e-3  # the set is numerical
+@pytest.mark.parametrize(
+    ("name", "variant", "rows"),
+    [("cstr-setpoint", "mismatch-qc", tuple(ROWS)), ("cstr-setpoint", "wide", ("linear",)),
+     ("cstr-setpoint", "fast", ("linear",)), ("cstr-startup", "perturbed", ("linear",))],
+)  # fmt: skip
+def test_filtered_rows_never_pass_the_limit_where_the_plain_ones_do(name, variant, rows):
+    scenario = make_scenario(name, variant)
+    world = draw_world(scenario, 8, 0)
+    for plain in rows:
+        if plain not in scenario.rows:
+            continue
+        behind = ROWS[plain]
+        over = scenario.excess(simulate(scenario, world, scenario.rows[plain](scenario, world)).x).max(axis=1)
+        guarded = scenario.rows[behind](scenario, world)
+        run = simulate(scenario, world, guarded)
+        assert scenario.excess(run.x).max() == 0
+        assert np.isfinite(run.x).all()
+        figures = guarded.figures()
+        assert figures["filter_outside"] == 0
+        if plain == "linear":
+            assert np.count_nonzero(over) >= 1
+            assert 0 < figures["filter_changed"] < 0.9
 
 
-def test_a_robot_that_can_stop_stays_in_the_corridor():
-    plant = DifferentialDrive()
-    rng = np.random.default_rng(0)
-    x = rng.uniform(plant.start_min, plant.start_max, (4000, 5))
-    x[:, 3] = rng.uniform(-1, 1, 4000)
-    kept = can_stop(plant, x)
-    assert 0.6 < kept.mean() < 0.97
-    x = x[kept]
-    p = np.column_stack(
-        [rng.choice([0.1, 0.2], len(x)), rng.choice([0.9, 1.0], len(x)), rng.choice([0.9, 1.05], len(x))]
-    )
-    d = np.zeros((len(x), len(plant.d)))
-    for _ in range(20):
-        x = plant.varied_step_tape.evaluate(x, np.zeros((len(x), 2)), p, d)
-        assert np.abs(x[:, 0]).max() <= 0.1
+def test_filtered_rows_are_the_plain_ones_where_the_filter_need_not_act():
+    scenario = make_scenario("cstr-setpoint")
+    world = draw_world(scenario, 20, 0)
+    plain = simulate(scenario, world, scenario.rows["linear"](scenario, world))
+    behind = simulate(scenario, world, scenario.rows["filtered"](scenario, world))
+    same = (plain.u == behind.u).all(axis=(1, 2))
+    assert same.any()
+    assert not same.all()
+    np.testing.assert_array_equal(plain.x[same], behind.x[same])
+    assert (scenario.excess(plain.x[same]).max(axis=1) == 0).all()
+
+
+@pytest.mark.parametrize("name", ["robot-kappa6", "pendulum-upright"])
+def test_filtered_rows_of_the_others_keep_their_limits_and_get_on(name):
+    scenario = make_scenario(name)
+    world = draw_world(scenario, 20, 0)
+    run = simulate(scenario, world, scenario.rows["filtered"](scenario, world))
+    assert scenario.excess(run.x).max() == 0
+    if name == "robot-kappa6":
+        assert (run.x[:, -1, 4] - run.x[:, 0, 4]).min() > 0.5  # [m] along the path: a robot that stands is safe too
+    else:
+        assert np.abs(run.x[:, -1]).max() < 0.02
+
+
+@pytest.mark.parametrize(
+    ("name", "variant"),
+    [("cstr-setpoint", "disturbed"), ("cstr-setpoint", "noisy"), ("robot-kappa6", "noisy"),
+     ("pendulum-upright", "perturbed"), ("pendulum-swingup", "nominal")],
+)  # fmt: skip
+def test_what_no_proof_covers_has_no_filtered_row(name, variant):
+    assert not set(ROWS.values()) & set(make_scenario(name, variant).rows)
 
 
 def test_the_robots_linear_model_predicts_small_moves():

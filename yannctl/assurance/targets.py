@@ -28,12 +28,13 @@ def certified(name: str) -> tuple[Design, Certificate]:
     return chosen, chosen.certify()
 
 
-def reactor_barrier(mismatch: float = REACTOR_MISMATCH, dt: float = 0.1) -> BarrierSet:
-    """Prove the barrier of the reactor's temperature limit, 365 K with coolant of 280 to 320 K.
+def reactor_barrier(mismatch: float = REACTOR_MISMATCH, dt: float = 0.1, Tc_max: float = 320.0) -> BarrierSet:
+    """Prove the barrier of the reactor's temperature limit, 365 K with coolant from 280 K on.
 
     Args:
         mismatch: half width of the intervals of k0 and UA, as a share.
         dt: sample period of the filter [min].
+        Tc_max: warmest coolant [K].
 
     Returns:
         The set for concentrations of 0 to 1 mol/L.
@@ -41,7 +42,7 @@ def reactor_barrier(mismatch: float = REACTOR_MISMATCH, dt: float = 0.1) -> Barr
     from yannctl.models import CSTR
     from yannctl.plant.ranges import field_function
 
-    plant = CSTR(dt=dt)
+    plant = CSTR(dt=dt, Tc_max=Tc_max)
     rate = field_function(plant, smooth_reactor_rate, ("rate", "x_dot"), {"p": ("k0", "UA")})
     flow = Flow(rate, dt, np.array([0.1, 10.0]), order=3, substeps=max(1, round(50 * dt)))
     nominal = np.array([plant.k0, plant.UA])

@@ -1,5 +1,6 @@
 """The figure of `yannctl eval`: bands of the runs over time, and the spread of the gaps."""
 
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,7 @@ def bands(comparison: Any) -> Figure:
     axes[0, 0].set_title(
         f"{scenario.title}: median and 10 to 90 % of {len(comparison.world.x0)} runs", loc="left", fontsize=11
     )
-    axes[0, 0].legend(frameon=False, ncols=len(comparison.rows), fontsize=9, loc="best")
+    axes[0, 0].legend(frameon=False, ncols=min(4, len(comparison.rows)), fontsize=9, loc="best")
     split = count // 2
     grid = axes[0, 0].get_gridspec()
     for axis in axes[:, 1]:
@@ -62,7 +63,7 @@ def colours_of(comparison: Any) -> dict[str, str]:
         Colour by name of the row.
     """
     others = [row.name for row in comparison.rows if row.name != comparison.scenario.best]
-    return {**dict(zip(others, ROW_COLOURS, strict=False)), comparison.scenario.best: "#111827"}
+    return {**dict(zip(others, cycle(ROW_COLOURS), strict=False)), comparison.scenario.best: "#111827"}
 
 
 def _band(axis: Any, time: np.ndarray, values: np.ndarray, colour: str, name: str) -> None:

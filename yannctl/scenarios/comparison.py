@@ -7,6 +7,7 @@ import numpy as np
 
 from yannctl.types import Float
 
+from .guarded import Guarded
 from .oracle import Oracle
 from .scenario import Scenario, World, draw_world
 from .simulation import Runs, simulate
@@ -118,7 +119,7 @@ def compare(
             bar.set_postfix_str(name)
             controller = factory(scenario, world)
             runs[name] = simulate(scenario, world, controller, bar.update)
-            details[name] = controller.figures() if isinstance(controller, Oracle) else {}
+            details[name] = controller.figures() if isinstance(controller, Guarded | Oracle) else {}
     return summarise(scenario, world, runs, details)
 
 

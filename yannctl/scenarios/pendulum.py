@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from yannctl.assurance import guard
 from yannctl.controllers import (
     AbstractController,
     DynamicProgramming,
@@ -19,6 +20,7 @@ from yannctl.linear import linearise
 from yannctl.models import Pendulum
 from yannctl.ocp import Ocp
 
+from .guarded import guarded_rows
 from .oracle import Oracle
 from .scenario import Condition, Factory, Scenario, World, kept_starts
 from .weights import Weights, read_tuned
@@ -212,11 +214,16 @@ def _swingup(name: str, variant: str, what: _Variant, plant: Pendulum) -> Scenar
 
 
 def _upright(name: str, variant: str, what: _Variant, plant: Pendulum) -> Scenario:
-    recoverable = _recoverable(plant)
     tuned = read_tuned(name, variant)
     rows: dict[str, Factory] = {"linear": linear(UPRIGHT), "offset-free": offset_free}
     if tuned is not None:
         rows["tuned"] = linear(UPRIGHT, tuned)
+    if variant == "nominal":  # the proof covers g +-1 % and m +-3 %, neither push nor noise
+        keep = guard("pendulum-upright")
+        rows |= guarded_rows(keep, rows)
+        inside = keep.safe_set.contains
+    else:
+        inside = _recoverable(plant)
     rows["nmpc"] = nmpc(UPRIGHT_HORIZON, swing=False)
     return Scenario(
         name=name,
@@ -224,7 +231,7 @@ def _upright(name: str, variant: str, what: _Variant, plant: Pendulum) -> Scenar
         title=f"pendulum kept upright, {what.title}",
         plant=plant,
         steps=100,
-        starts=kept_starts(lambda rng, n: rng.uniform(-UPRIGHT, UPRIGHT, (n, 2)), recoverable),
+        starts=kept_starts(lambda rng, n: rng.uniform(-UPRIGHT, UPRIGHT, (n, 2)), inside),
         condition=what.condition,
         rows=rows,
         best="nmpc",

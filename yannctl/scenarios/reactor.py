@@ -1,79 +1,38 @@
 """The stirred tank: hold or reach the unstable point under a temperature limit."""
 
 import functools
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from yannctl.assurance import SafetyFilter, reactor_barrier
 from yannctl.controllers import AbstractController, Filtered, KalmanFilter, Limited, Nmpc, OffsetFreeMpc, OnlineMpc
 from yannctl.linear import LinearModel, linearise
 from yannctl.models import CSTR
 from yannctl.ocp import Ocp
 
+from .guarded import guarded_rows
 from .oracle import Oracle
 from .scenario import Condition, Factory, Scenario, World, kept_starts
 from .weights import Weights, read_tuned
 
 BEYOND = (np.array([-1.0, 250.0]), np.array([2.0, 600.0]))  # states at which the linear laws may be asked
-SET_NODES = 2000  # of the backward trajectory
-BISECTIONS = 12  # of the guard: to a hundredth of a kelvin
 UNSTABLE = 0.5  # [mol/L]
 HORIZON, SUBSTEPS = 40, 4  # of NMPC at 0.1 min; fewer substeps at a shorter period
 
 
-@dataclass(frozen=True)
-class CoolableSet:
-    """States from which full cooling keeps T below its limit, numerically, NOT certified.
-
-    T <= T_max for CA <= C*, else T <= Tb(CA): the backward trajectory of full cooling from the point (C*, T_max) where
-    that trajectory touches the limit, for the worst parameters. It only chooses starts and first guesses here.
+@functools.lru_cache(maxsize=8)
+def safety_filter(mismatch: float, dt: float, Tc_max: float) -> SafetyFilter:
+    """Prove the filter of the temperature limit; computed once.
 
     Args:
-        CA: nodes of the border, rising [mol/L].
-        T: its temperatures [K].
-        T_max: the limit [K].
+        mismatch: share by which k0 and UA may be off.
+        dt: sample period [min].
+        Tc_max: warmest coolant [K].
     """
-
-    CA: np.ndarray
-    T: np.ndarray
-    T_max: float
-
-    @classmethod
-    def of(cls, plant: CSTR, uncertainty: float) -> "CoolableSet":
-        """Integrate backwards from the tangent point.
-
-        Args:
-            plant: the nominal plant.
-            uncertainty: share by which k0 may be higher and UA lower.
-
-        Returns:
-            The set.
-        """
-        worst = plant.perturbed({"k0": plant.k0 * (1 + uncertainty), "UA": plant.UA * (1 - uncertainty)})
-        cold = np.array([plant.Tc_min])
-        levels = np.linspace(0.0, plant.CAf, SET_NODES)
-        rates = worst.rate(np.column_stack([levels, np.full(SET_NODES, plant.T_max)]), np.tile(cold, (SET_NODES, 1)))
-        first = levels[np.argmax(rates[:, 1] > 0)]
-        border, h = [np.array([first, plant.T_max])], 1e-3
-        while border[-1][0] < 1.05 * plant.CAf and len(border) < 20 * SET_NODES:
-            middle = border[-1] - h / 2 * worst.rate(border[-1], cold)
-            border.append(border[-1] - h * worst.rate(middle, cold))
-        table = np.array(border)
-        return cls(table[:, 0], table[:, 1], plant.T_max)
-
-    def contains(self, x: np.ndarray) -> np.ndarray:
-        """Whether states lie in the set.
-
-        Args:
-            x: states (n, 2).
-
-        Returns:
-            Booleans (n,).
-        """
-        top = np.where(x[:, 0] <= self.CA[0], self.T_max, np.interp(x[:, 0], self.CA, self.T))
-        return x[:, 1] <= top
+    barrier = reactor_barrier(mismatch, dt, Tc_max)
+    return SafetyFilter(barrier, safe_action=barrier.u_min)
 
 
 def linear_model(plant: CSTR) -> LinearModel:
@@ -160,45 +119,12 @@ def offset_free(N: int) -> Factory:
     return factory
 
 
-def guard(plant: CSTR, uncertainty: float) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """The input nearest to the proposed one whose next state stays in the coolable set, else full cooling.
-
-    NOT certified: the next state is looked at for the worst parameters only, and the set is numerical.
-
-    Args:
-        plant: the nominal plant.
-        uncertainty: share of the parameters for which the next state is looked at.
-
-    Returns:
-        Function of states (n, 2) and proposed inputs (n, 1), as `Filtered` takes it.
-    """
-    safe = coolable(plant, uncertainty)
-    worst = plant.perturbed({"k0": plant.k0 * (1 + uncertainty), "UA": plant.UA * (1 - uncertainty)})
-
-    def stays(x: np.ndarray, u: np.ndarray) -> np.ndarray:
-        return safe.contains(worst.step_tape.evaluate(x, u))[:, None]
-
-    def keep(x: np.ndarray, u: np.ndarray) -> np.ndarray:
-        wanted = plant.clip(np.nan_to_num(u, nan=plant.Tc_min))
-        held = stays(x, wanted)
-        if held.all():
-            return wanted
-        low, high = np.full_like(wanted, plant.Tc_min), wanted.copy()
-        for _ in range(BISECTIONS):
-            middle = (low + high) / 2
-            good = stays(x, middle)
-            low, high = np.where(good, middle, low), np.where(good, high, middle)
-        return np.where(held, wanted, low)
-
-    return keep
-
-
-def nmpc(N: int, uncertainty: float) -> Factory:
+def nmpc(N: int, keep: SafetyFilter) -> Factory:
     """Make the row of NMPC with the true parameters.
 
     Args:
         N: horizon of the linear law in its first guess.
-        uncertainty: share covered by the set of that guess.
+        keep: filter of that guess.
     """
 
     def factory(scenario: Scenario, world: World) -> AbstractController:
@@ -211,24 +137,13 @@ def nmpc(N: int, uncertainty: float) -> Factory:
             terminal=lambda x: (x - ocp.x_ref).T @ ocp.P @ (x - ocp.x_ref),
             x_min=np.where(np.isfinite(low), -np.inf, low),
             x_max=high,
-            guesses=(Filtered(_linear(plant, N, Weights()), guard(plant, uncertainty)),),
+            guesses=(Filtered(_linear(plant, N, Weights()), keep),),
             open_parameters=True,
             substeps=SUBSTEPS if plant.dt > 0.05 else SUBSTEPS // 2,
         )
         return Oracle(law, scenario, world)
 
     return factory
-
-
-@functools.lru_cache(maxsize=16)
-def coolable(plant: CSTR, uncertainty: float) -> CoolableSet:
-    """See `CoolableSet.of`; computed once.
-
-    Args:
-        plant: the nominal plant.
-        uncertainty: share of k0 and UA.
-    """
-    return CoolableSet.of(plant, uncertainty)
 
 
 BOTH = {"k0": (0.9, 1.1), "UA": (0.9, 1.1)}
@@ -283,14 +198,17 @@ def make(name: str, variant: str) -> Scenario:
     """
     what = (STARTUP if name == "cstr-startup" else VARIANTS)[variant]
     plant = CSTR(**(what.plant or {}))
-    safe = coolable(plant, what.uncertainty)
+    keep = safety_filter(what.uncertainty, plant.dt, plant.Tc_max)
     box = np.array([what.lowest, 310.0]), np.array([plant.CAf, plant.T_max])
-    starts = kept_starts(lambda rng, n: rng.uniform(*box, (n, 2)), safe.contains)
+    starts = kept_starts(lambda rng, n: rng.uniform(*box, (n, 2)), keep.safe_set.contains)
     tuned = read_tuned(name, variant)
     rows: dict[str, Factory] = {"linear": linear(what.N), "offset-free": offset_free(what.N)}
     if tuned is not None:
         rows["tuned"] = linear(what.N, tuned)
-    rows["nmpc"] = nmpc(what.N, what.uncertainty)
+    exact = not (what.condition.disturbed or what.condition.noisy)
+    if exact:  # the proof covers k0 and UA only
+        rows |= guarded_rows(keep, rows)
+    rows["nmpc"] = nmpc(what.N, keep)
     T, _ = plant.steady_state(plant.set_point)
     return Scenario(
         name=name,
@@ -305,7 +223,7 @@ def make(name: str, variant: str) -> Scenario:
         x_ref=np.array([plant.set_point, T]),
         settled=np.array([0.02, 2.0]),
         limits=(np.array([-np.inf, -np.inf]), np.array([np.inf, plant.T_max])),
-        certain=not (what.condition.disturbed or what.condition.noisy),
+        certain=exact,
         tunable=lambda weights: linear(what.N, weights),
         tuning_space=("Q:CA", "Q:T", "R:Tc", "backoff"),
     )

@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from yannctl.assurance import SafetyFilter, robot_stopping_set
 from yannctl.controllers import AbstractController, Nmpc, Preview, PreviewMpc
 from yannctl.linear import LinearModel, linearise
 from yannctl.models import DifferentialDrive
 
+from .guarded import guarded_rows
 from .oracle import Oracle
 from .robot_offset_free import OffsetFreeRobot
 from .scenario import Condition, Factory, Scenario, World, kept_starts
@@ -21,7 +23,6 @@ STATE_COST, INPUT_COST = (400.0, 2.0, 20.0, 0.0), (1e-3, 0.05)
 Look = Callable[[np.ndarray], Preview]
 CORRIDOR = 0.1  # [m]
 TURN_WEIGHT = 0.01  # what a tuned weight of omega multiplies; the stage cost has none
-WORST = {"lag": 0.2, "speed_gain": 1.0, "turn_gain": 1.05}  # of the mismatch set, for the distance to stop
 
 
 def linear_model(plant: DifferentialDrive) -> LinearModel:
@@ -132,31 +133,6 @@ def nmpc(scenario: Scenario, world: World) -> AbstractController:
     return Oracle(law, scenario, world)
 
 
-def can_stop(plant: DifferentialDrive, x: np.ndarray) -> np.ndarray:
-    """Whether a stop keeps the corridor whatever the lag and the gains of the mismatch set.
-
-        +-ey + t g_v |v| max(0, sup sin(+-psi + [-rho, rho])) <= 0.1,   rho = t (g_w |omega| + kappa g_v |v|),
-
-    t the longest lag, kappa the largest curvature seen from the corridor's edge. It only chooses starts here.
-
-    Args:
-        plant: the nominal plant.
-        x: states (n, 5).
-
-    Returns:
-        Booleans (n,).
-    """
-    time, speed = WORST["lag"], WORST["speed_gain"] * np.abs(x[:, 2])
-    kappa = plant.bend / (1 - CORRIDOR * plant.bend)
-    rho = time * (WORST["turn_gain"] * np.abs(x[:, 3]) + kappa * speed)
-    inside = np.ones(len(x), bool)
-    for sign in (1.0, -1.0):
-        angle = sign * x[:, 1]
-        rise = np.where(np.abs(angle - np.pi / 2) <= rho, 1.0, np.maximum(np.sin(angle + rho), np.sin(angle - rho)))
-        inside &= sign * x[:, 0] + time * speed * np.maximum(0.0, rise) <= CORRIDOR
-    return inside
-
-
 SLIP = {"lag": (1.0, 2.0), "speed_gain": (0.9, 1.0), "turn_gain": (0.9, 1.05)}
 
 
@@ -195,7 +171,8 @@ def make(name: str, variant: str) -> Scenario:
     plant = DifferentialDrive(bend=what.bend)
     low, high = np.array(plant.start_min), np.array(plant.start_max)
     low[1], high[1] = -what.turned, what.turned
-    starts = kept_starts(lambda rng, n: rng.uniform(low, high, (n, 5)), lambda x: can_stop(plant, x))
+    stopping = robot_stopping_set(plant.bend)
+    starts = kept_starts(lambda rng, n: rng.uniform(low, high, (n, 5)), stopping.contains)
     rows: dict[str, Factory] = {
         "linear": linear(),
         "offset-free": offset_free,
@@ -204,6 +181,9 @@ def make(name: str, variant: str) -> Scenario:
     tuned = read_tuned(name, variant)
     if tuned is not None:
         rows["tuned"] = linear(tuned)
+    exact = not (what.condition.disturbed or what.condition.noisy)
+    if exact:  # the proof covers lag, gains and curvature only
+        rows |= guarded_rows(SafetyFilter(stopping), rows)
     rows["nmpc"] = nmpc
     return Scenario(
         name=name,
@@ -217,7 +197,7 @@ def make(name: str, variant: str) -> Scenario:
         best="nmpc",
         x_ref=np.array([0.0, np.nan, np.nan, np.nan, np.nan]),
         settled=np.array([0.02, np.inf, np.inf, np.inf, np.inf]),
-        certain=not (what.condition.disturbed or what.condition.noisy),
+        certain=exact,
         tunable=linear,
         tuning_space=("Q:ey", "Q:epsi", "Q:v", "Q:omega", "R:vc", "R:wc", "terminal"),
     )
