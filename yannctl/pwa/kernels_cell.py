@@ -72,9 +72,9 @@ def free_bit(nv, words, bits):
 @inner
 @typing.no_type_check
 def clear_corners(node, width, tolerance, plane_of, origin, arena, tables, scratch):
-    """Write the corners of what no point within `width` of a plane on its way reaches of a cell; return their number.
+    """Write the corners of what is left of a cell `width` away from the box and the planes on the way.
 
-    They replace those in `scratch`; the number is 0 when nothing is left and FULL when there is no room.
+    They replace those in `scratch`; returns how many, 0 when nothing is left and FULL when there is no room.
     """
     H, k = tables[0], tables[1]
     _, begin, count, vx, bits = arena
@@ -87,13 +87,21 @@ def clear_corners(node, width, tolerance, plane_of, origin, arena, tables, scrat
         for w in range(words):
             work_bits[v, w] = bits[first + v, w]
     at = node[LINK]
-    while at >= 0 and nv > 0:
-        row = plane_of[at >> 1]
-        sign = 1.0 if at & 1 == 0 else -1.0
+    face = 0
+    while nv > 0 and (face < 2 * n or at >= 0):
         for j in range(n):
-            plane[j, 0] = sign * H[row, j]
-        right[0] = sign * k[row] - width
-        at = origin[at >> 1]
+            plane[j, 0] = 0.0
+        if face < 2 * n:
+            plane[face >> 1, 0] = 1.0 - 2.0 * (face & 1)
+            right[0] = 1.0 - width
+            face += 1
+        else:
+            row = plane_of[at >> 1]
+            sign = 1.0 - 2.0 * (at & 1)
+            for j in range(n):
+                plane[j, 0] = sign * H[row, j]
+            right[0] = sign * k[row] - width
+            at = origin[at >> 1]
         bit = free_bit(nv, words, work_bits)
         if bit < 0:
             return FULL
@@ -142,12 +150,26 @@ def apart(i, room, nv, tables, scratch, spare, tolerance):
 
 @inner
 @typing.no_type_check
+def winner(first, last, inside, beside, nv, same, owner, tables, scratch, spare, distance, tolerance):
+    """Return a region that holds the polytope in `scratch` by one room, none of other laws by the other; else CHECK."""
+    for p in range(first, last):
+        if held(owner[p], inside, nv, scratch[0], tables, distance):
+            for q in range(first, last):
+                rival = same[owner[q]] != same[owner[p]]
+                if rival and not apart(owner[q], beside, nv, tables, scratch, spare, tolerance):
+                    return CHECK
+            return owner[p]
+    return CHECK
+
+
+@inner
+@typing.no_type_check
 def told(node, rooms, plane_of, origin, same, arena, tables, scratch, spare, distance):
     """Return a region whose law holds at all clear points of a node's cell, NOWHERE or CHECK.
 
-    Clear points are farther than the width from all planes on their way; where there are none, any answer will do.
-    A region that holds them all by the first room wins against those that do not come as close as the second; where no
-    region holds them they are farther than the last one from all.
+    Clear points are farther than the width from the box and all planes on their way; without any, any answer will do.
+    A region wins where all others violate their rows by more. Corners of needles moved outwards reach far into cells:
+    a region whose facets are all among the planes holds the clear points so deep that the others may move inwards.
     """
     width, inside, beside, far, tolerance = rooms
     owner = arena[0]
@@ -157,15 +179,12 @@ def told(node, rooms, plane_of, origin, same, arena, tables, scratch, spare, dis
     nv = clear_corners(node, width, tolerance, plane_of, origin, arena, tables, scratch)
     if nv <= 0:
         return owner[first] if nv == 0 else CHECK
-    holder = NOWHERE
+    for attempt in range(2):
+        a, b = (-0.5 * width, -0.25 * width) if attempt == 0 else (inside, beside)
+        found = winner(first, last, a, b, nv, same, owner, tables, scratch, spare, distance, tolerance)
+        if found >= 0:
+            return found
     for p in range(first, last):
-        if held(owner[p], inside, nv, scratch[0], tables, distance):
-            holder = owner[p]
-            break
-    room = beside if holder >= 0 else far
-    for p in range(first, last):
-        if holder >= 0 and same[owner[p]] == same[holder]:
-            continue
-        if not apart(owner[p], room, nv, tables, scratch, spare, tolerance):
+        if not apart(owner[p], far, nv, tables, scratch, spare, tolerance):
             return CHECK
-    return holder
+    return NOWHERE

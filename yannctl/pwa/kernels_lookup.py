@@ -7,9 +7,10 @@ planes: a region (or one with the same law, where the law is asked for), NOWHERE
 ntheta + 1) are [F, g] of the answers, NaN where there is none; `dims` is a tuple of ntheta zeros, so that the loops
 over parameters unroll.
 
-A point within `margin` of a plane on its way may belong to regions of either side: `search` follows both and applies
-the evaluation rule to all regions met. Everywhere else the leaf's regions are the only ones that can hold the point.
-`box` (4, ntheta) is the parameter box and the larger one that the tree divides.
+A point within `margin` of the parameter box's border or of a plane on its way may belong to regions of either side:
+`search` follows both and applies the evaluation rule to all regions met. Everywhere else the leaf's regions are the
+only ones that can hold the point.
+`box` (4, ntheta) is the parameter box without that border, and the larger one that the tree divides.
 """
 
 import typing
@@ -153,7 +154,7 @@ def descend(theta, start, nodes, child, first_leaf, dims):
 @once
 @typing.no_type_check
 def told(theta, b, leaf, near, margin, answer, box, dims):
-    """Return the answer of a leaf, CHECK for a point close to a plane on its way or outside the parameter box."""
+    """Return the answer of a leaf, CHECK for a point close to a plane on its way, to the box's border, or outside."""
     clear = (near > margin) & inside(theta, b, np.uint64(0), box, dims)
     return np.int64(answer[leaf]) if clear else np.int64(CHECK)
 

@@ -26,7 +26,8 @@ class SearchTree:
         members: (n_members,) regions of the leaves, rising within a leaf.
         answer: (n_leaves,) a region whose law holds at all points of the leaf's cells farther from the planes on their
             way than the distance in `limits`, -1 where no region holds any of these, -3 where neither is so.
-        box: (4, ntheta) corners of the parameter box and of the box that the tree divides.
+        box: (4, ntheta) corners of the parameter box without a border of that distance, and of the box that the tree
+            divides.
         limits: (3,) distance from a plane below which both sides are searched; violation up to which a point lies in a
             region; 1 when no region reaches beyond the box that the tree divides, else 0.
         depth: the largest number of planes on the way to a leaf.

@@ -22,11 +22,11 @@ MARGIN = 1e-7  # scaled distance from a plane below which both sides are searche
 SIZE = 1.001  # the tree divides this multiple of the parameter box
 DEPTH = 200
 NODES_PER_REGION = 60  # planes tried; what is left over becomes leaves of several regions
-WORK = 200_000  # corners measured per node when planes are scored
+WORK = 1_000_000  # corners measured per node when planes are scored
 SAMPLE = 256  # regions that a plane is scored on
-PEEL = 2  # a plane with no region beyond it is preferred once a cell holds at most this many laws
+PEEL = 1  # a plane with no region beyond it is preferred once a cell holds at most this many laws
 SNAP = 1e-11  # a corner this close to a plane lies on it
-DUPLICATES = 1.0  # what a region on both sides of a plane costs, against one more on the larger side
+DUPLICATES = 0.5  # what a region on both sides of a plane costs, against one more on the larger side
 
 
 def build_tree(law: Any, precision: str = "double") -> SearchTree | None:
@@ -142,12 +142,14 @@ class _Builder:
         links = np.where(links >= 0, links, place[np.maximum(-1 - links, 0)])
         first = np.concatenate([[0], np.cumsum([len(lists[i]) for i in used])])
         centre, half = scaling(law)
-        box = np.array([law.theta_min, law.theta_max, centre - SIZE * half, centre + SIZE * half], self.dtype)
+        margin = 1.01 * self.width
+        sizes = np.array([margin - 1, 1 - margin, -SIZE, SIZE])
+        box = (centre + sizes[:, None] * half).astype(self.dtype)
         rows = row[order]
         return SearchTree(
             np.column_stack([law.H[rows], law.k[rows]]).astype(self.dtype), links[1:].astype(np.uint32),
             first.astype(np.int32), np.concatenate([lists[i] for i in used]).astype(np.int32),
-            answer[used].astype(np.int32), box, np.array([1.01 * self.width, self.tolerance, float(self.bounded)]),
+            answer[used].astype(np.int32), box, np.array([margin, self.tolerance, float(self.bounded)]),
             depth,
         )  # fmt: skip
 
