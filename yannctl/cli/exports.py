@@ -12,6 +12,10 @@ from .options import Json, Seed
 ControllerFile = Annotated[
     Path, typer.Argument(help="Law file of `yannctl solve`, or controller file.", metavar="FILE")
 ]
+CertificateFile = Annotated[
+    Path | None,
+    typer.Option("--certificate", help="Certificate of `yannctl certify`: its filter has the last word in the C code."),
+]
 Cpu = Annotated[str, typer.Option("--cpu", help="cortex-m4 (M4F), cortex-m7 or cortex-m3 (soft float).")]
 
 pil_app = typer.Typer(help="Processor in the loop: run exported code on an emulated board.", no_args_is_help=True)
@@ -30,6 +34,7 @@ def export_c(
     flash: Annotated[
         str | None, typer.Option("--flash", help='Choose a form within this flash, such as "16k".')
     ] = None,
+    certificate: CertificateFile = None,
     cpu: Cpu = "cortex-m4",
     plot: Annotated[Path | None, typer.Option("--plot", help="PNG of cost against size, with a budget.")] = None,
     check: Annotated[bool, typer.Option(help="Compile it and compare with Python, where a compiler is found.")] = True,
@@ -43,7 +48,7 @@ def export_c(
     from yannctl import export
 
     output = Output(json)
-    law, residual, clip = export.read_parts(file)
+    law, residual, clip = _parts(output, file, certificate)
     budgeted = max_instructions is not None or flash is not None
     precision = precision or ("float" if budgeted else "double")
     law, outside, data = (law.merged() if merge else law), "nearest", {}
@@ -61,6 +66,8 @@ def export_c(
         "ram_bytes": code.ram_bytes,
         "search": code.search,
         "n_regions": code.n_regions,
+        "filter_lines": 0 if clip is None else clip.n_rows,
+        "filter_source": "" if clip is None else clip.source,
     }
     if not check:
         output.result(data)
@@ -100,6 +107,7 @@ def export_st(
 def pil_verify(
     file: ControllerFile,
     cpu: Cpu = "cortex-m4",
+    certificate: CertificateFile = None,
     precision: Annotated[Literal["double", "float"], typer.Option(help="Type of the numbers in C.")] = "float",
     search: Annotated[Literal["scan", "tree"], typer.Option(help="How the region is found.")] = "scan",
     points: Annotated[
@@ -115,7 +123,7 @@ def pil_verify(
     from yannctl.export.pil import verify_on_processor
 
     output = Output(json)
-    law, residual, clip = export.read_parts(file)
+    law, residual, clip = _parts(output, file, certificate)
     with tempfile.TemporaryDirectory(prefix="yannctl_") as folder:
         code = export.write_c(law, folder, precision=precision, search=search, extension=residual, clip=clip)
         found = verify_on_processor(code, law, cpu, points, seed)
@@ -131,6 +139,18 @@ def pil_verify(
     output.result({**found.to_json(), "precision": precision, "search": search})
     if not found.ok:
         raise typer.Exit(1)
+
+
+def _parts(output: Output, file: Path, certificate: Path | None) -> tuple[Any, Any, Any]:
+    """Law, learned part and filter of a file; the filter of a certificate takes the place of the file's own."""
+    from yannctl import export
+
+    law, residual, clip = export.read_parts(file)
+    if certificate is not None:
+        clip = export.certified_clip(certificate, law)
+    if clip is not None:
+        output.line(f"safety filter of {clip.n_rows} lines; source: {clip.source or 'not stated'}")
+    return law, residual, clip
 
 
 def _within_budget(

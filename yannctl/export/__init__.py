@@ -4,7 +4,7 @@ from .c_check import CCheck, check_c
 from .c_code import CExport, write_c
 from .clip_tables import ClipTables
 from .controller_file import ControllerFile, load_controller, save_controller
-from .controller_parts import controller_parts, controller_tensors, read_parts
+from .controller_parts import certified_clip, controller_parts, controller_tensors, read_parts
 from .onnx_graph import OnnxExport, write_onnx
 from .policy_file import load_policy, save_policy
 from .residual_tables import ResidualTables
@@ -16,6 +16,7 @@ __all__ = [
     "ControllerFile",
     "OnnxExport",
     "ResidualTables",
+    "certified_clip",
     "check_c",
     "controller_parts",
     "controller_tensors",

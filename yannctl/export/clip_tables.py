@@ -4,9 +4,13 @@
 nearest to the proposed one between them. Where the ends cross, the upper end wins, and the limits always win.
 A proposal that is NaN or infinite gives way to the certified law's input. Sums start with the offset and run in column
 order.
+
+In float the lines are rounded towards safe: lower lines up, upper lines down, by all that rounding of slopes, offsets,
+states and sums can lose, so that the interval in float lies inside the exact one. Where that makes the ends of a thin
+interval cross, the upper end wins as above and the status says that no input is known to be safe.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +19,9 @@ from yannctl.errors import ModelError
 from yannctl.types import Float
 
 from .status import FILTERED, LAW_USED, NO_SAFE_INPUT, OK
+
+_UNIT = float(np.finfo(np.float32).eps) / 2  # largest relative error of one rounding to float
+_SLACK = 1.001  # products of errors, and the rounding of this computation itself
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,9 +35,11 @@ class ClipTables:
         g_high: offsets of the upper lines (n_high,).
         u_min: lower limit of the input.
         u_max: upper limit of the input.
+        reach: largest |x| the lines are meant for (nx,), None when not stated.
+        source: where the lines come from, in words.
 
     Raises:
-        ModelError: shapes that do not fit together, no line, or a number that is not finite.
+        ModelError: shapes that do not fit together, no line, limits in the wrong order, or a number that is not finite.
     """
 
     F_low: Float[np.ndarray, "n_low nx"]
@@ -39,6 +48,8 @@ class ClipTables:
     g_high: Float[np.ndarray, " n_high"]
     u_min: Float[np.ndarray, ""]
     u_max: Float[np.ndarray, ""]
+    reach: Float[np.ndarray, " nx"] | None = None
+    source: str = ""
 
     def __post_init__(self) -> None:
         for slopes, offsets in (("F_low", "g_low"), ("F_high", "g_high")):
@@ -48,31 +59,70 @@ class ClipTables:
         for field in ("F_low", "g_low", "F_high", "g_high", "u_min", "u_max"):
             if not np.all(np.isfinite(getattr(self, field))):
                 raise ModelError(f"filter.{field}", "is not finite in this precision")
+        if not self.u_min <= self.u_max:
+            raise ModelError("filter.u_min", f"{self.u_min} lies above u_max = {self.u_max} in this precision")
+        if self.reach is not None and (self.reach.shape != (self.nx,) or not np.all(self.reach >= 0)):
+            raise ModelError(
+                "filter.reach", f"got {self.reach!r}", remedy=f"give {self.nx} numbers that are not negative"
+            )
 
     @classmethod
-    def of(cls, clip: Any, precision: str) -> "ClipTables":
-        """Take the arrays of a filter, rounded to a precision.
-
-        Rounding to float moves an end by at most `eps (|F| |x| + |g|)` and its rows' sums by as much again.
+    def of(cls, clip: Any) -> "ClipTables":
+        """Take the arrays of a filter as they are.
 
         Args:
-            clip: anything with F_low, g_low, F_high, g_high, u_min and u_max, such as `assurance.ClipFilter`.
-            precision: "double" or "float".
+            clip: an `assurance.Certificate` of one input or its `PolytopicSet`, or anything with F_low, g_low, F_high,
+                g_high, u_min and u_max, such as `assurance.ClipFilter`.
 
         Returns:
-            The tables.
+            The tables in float64; those of a certificate reach as far as its set.
 
         Raises:
             ModelError: something that is no such filter, or arrays that do not fit.
         """
+        certificate = getattr(clip, "certificate", clip)
+        if hasattr(certificate, "statement"):
+            corners = np.abs(certificate.found.vertices).max(axis=0)
+            return replace(cls.of(certificate.clip()), reach=corners, source=_words(certificate))
         names = ("F_low", "g_low", "F_high", "g_high")
         missing = [name for name in (*names, "u_min", "u_max") if not hasattr(clip, name)]
         if missing:
             raise ModelError("filter", f"{type(clip).__name__} has no {missing[0]}", remedy="give a ClipFilter")
-        dtype = np.float64 if precision == "double" else np.float32
-        arrays = [np.ascontiguousarray(getattr(clip, name), dtype) for name in names]
-        limits = [np.asarray(np.asarray(bound, float).reshape(-1)[0], dtype) for bound in (clip.u_min, clip.u_max)]
-        return cls(*arrays, *limits)
+        arrays = [np.ascontiguousarray(getattr(clip, name), float) for name in names]
+        limits = [np.asarray(np.asarray(bound, float).reshape(-1)[0]) for bound in (clip.u_min, clip.u_max)]
+        return cls(*arrays, *limits, reach=getattr(clip, "reach", None), source=getattr(clip, "source", ""))
+
+    def rounded(self, precision: str, reach: Float[np.ndarray, " nx"]) -> "ClipTables":
+        """Give the tables in the precision of the target, rounded towards safe.
+
+        A float sum of n products and an offset is wrong by at most `(n + 1) eps (|g| + |F| |x|)`, the state itself by
+        `eps |x|`; the offsets move by that and by what the slopes lose, `|float(F) - F| |x|`
+        (Higham, "Accuracy and Stability of Numerical Algorithms", 2002, section 3.1).
+
+        Args:
+            precision: "double" or "float".
+            reach: largest |x| to be covered where the tables state none (nx,).
+
+        Returns:
+            The tables; those in double are the same.
+
+        Raises:
+            ModelError: numbers beyond the range of float.
+        """
+        if precision == "double":
+            return self
+        reach = np.asarray(reach if self.reach is None else self.reach, float)
+        with np.errstate(over="ignore"):
+            return replace(
+                self,
+                F_low=self.F_low.astype(np.float32),
+                g_low=_towards(self.g_low + _lost(self.F_low, self.g_low, reach), np.inf),
+                F_high=self.F_high.astype(np.float32),
+                g_high=_towards(self.g_high - _lost(self.F_high, self.g_high, reach), -np.inf),
+                u_min=_towards(self.u_min, np.inf),
+                u_max=_towards(self.u_max, -np.inf),
+                reach=reach,
+            )
 
     @property
     def nx(self) -> int:
@@ -113,6 +163,29 @@ class ClipTables:
         u = _clip(_clip(value, low, high), self.u_min, self.u_max)
         status = np.where(good, np.where(u != value, FILTERED, OK), LAW_USED)
         return u, np.where(low <= high, status, NO_SAFE_INPUT)
+
+
+def _words(certificate: Any) -> str:
+    """What a certificate covers."""
+    said = certificate.statement
+    states = ", ".join(f"{name} [{unit}]" for name, unit in zip(said.x_names, said.x_units, strict=True))
+    signed = f"signed by {certificate.signed_by}" if certificate.signed_by else "signature not checked"
+    return f"certificate of {said.plant}, states {states}, sample time {said.dt:g}, {signed}; covers: {said.note}"
+
+
+def _lost(F: np.ndarray, g: np.ndarray, reach: np.ndarray) -> np.ndarray:
+    """What the value of each line can lose in float for |x| <= reach (lines,)."""
+    slopes, n = F.astype(np.float32).astype(float), F.shape[1]
+    sums = (n + 2) * _UNIT * (np.abs(g) + np.abs(slopes) @ reach)
+    smallest = (n + 2) * float(np.finfo(np.float32).tiny)
+    return _SLACK * (np.abs(slopes - F) @ reach + sums) + smallest
+
+
+def _towards(values: np.ndarray, end: float) -> np.ndarray:
+    """The nearest float32 that does not lie on the other side."""
+    near = np.asarray(values, np.float32)
+    wrong = near < values if end > 0 else near > values
+    return np.asarray(np.where(wrong, np.nextafter(near, np.float32(end)), near), np.float32)
 
 
 def _line(F: np.ndarray, g: np.floating, x: np.ndarray) -> np.ndarray:

@@ -2,7 +2,8 @@
 
 Names: `residual.weights.0`, `residual.biases.0`, …, `residual.centre`, `residual.scale`, `residual.reach`,
 `residual.u_min`, `residual.u_max`, `residual.angles`, `residual.activation` (its place in `ACTIVATIONS`), and
-`filter.F_low`, `filter.g_low`, `filter.F_high`, `filter.g_high`, `filter.u_min`, `filter.u_max`.
+`filter.F_low`, `filter.g_low`, `filter.F_high`, `filter.g_high`, `filter.u_min`, `filter.u_max`; for a filter from a
+certificate `filter.reach` and `filter.source` (ASCII codes) too.
 """
 
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from yannctl.errors import FileFormatError
+from yannctl.errors import FileFormatError, ModelError
 from yannctl.pwa.law import PwaLaw
 
 from .clip_tables import ClipTables
@@ -28,7 +29,7 @@ def controller_tensors(extension: Any = None, clip: Any = None) -> dict[str, np.
 
     Args:
         extension: a `yann.ExtendedActor` or `ResidualTables`, or None.
-        clip: a safety filter such as `assurance.ClipFilter`, or None.
+        clip: a safety filter such as `assurance.ClipFilter`, the `assurance.Certificate` it comes from, or None.
 
     Returns:
         Arrays by name, for `save_controller(..., extension=...)`.
@@ -42,8 +43,12 @@ def controller_tensors(extension: Any = None, clip: Any = None) -> dict[str, np.
         tensors["residual.angles"] = np.array(tables.angles, np.int64)
         tensors["residual.activation"] = np.array([ACTIVATIONS.index(tables.kind)], np.int64)
     if clip is not None:
-        tables = ClipTables.of(clip, "double")
+        tables = ClipTables.of(clip)
         tensors |= {f"filter.{name}": np.atleast_1d(getattr(tables, name)) for name in _FILTER}
+        if tables.reach is not None:
+            tensors["filter.reach"] = tables.reach
+        if tables.source:
+            tensors["filter.source"] = np.frombuffer(tables.source.encode("ascii", "replace"), np.uint8)
     return tensors
 
 
@@ -92,6 +97,30 @@ def read_parts(path: str | Path) -> tuple[PwaLaw, ResidualTables | None, ClipTab
     return content.law, *controller_parts(content.extension)
 
 
+def certified_clip(path: str | Path, law: PwaLaw) -> ClipTables:
+    """Read a certificate file, prove it again and give its filter for a law.
+
+    Args:
+        path: a file written by `assurance.save_certificate` or `yannctl certify`.
+        law: the law whose output is filtered.
+
+    Returns:
+        The filter in double precision.
+
+    Raises:
+        FileFormatError: a damaged file, or one whose proof does not hold.
+        ModelError: several inputs, or states that are not the first parameters of the law.
+    """
+    from yannctl.assurance import load_certificate
+
+    certificate = load_certificate(path)
+    wanted, names = certificate.statement.x_names, law.theta_names or ()
+    if len(wanted) > law.F.shape[2] or any(a != b for a, b in zip(wanted, names, strict=False)):
+        text = f"{path} is for the states {', '.join(wanted)}; the law's parameters are {', '.join(names)}"
+        raise ModelError("certificate", text, remedy="give the certificate of this plant, states in the law's order")
+    return ClipTables.of(certificate)
+
+
 def _policy_residual(content: ControllerFile, name: str) -> ResidualTables | None:
     """The learned part of a policy file, None for the law as a network."""
     from yannctl.yann import ExtendedActor
@@ -122,4 +151,6 @@ def _filter(tensors: Mapping[str, np.ndarray]) -> ClipTables | None:
     if "filter.F_low" not in tensors:
         return None
     arrays = [tensors[f"filter.{name}"] for name in _FILTER]
-    return ClipTables(*arrays[:4], *(np.asarray(bound[0]) for bound in arrays[4:]))
+    source = tensors.get("filter.source", np.zeros(0, np.uint8)).tobytes().decode("ascii", "replace")
+    limits = (np.asarray(bound[0]) for bound in arrays[4:])
+    return ClipTables(*arrays[:4], *limits, reach=tensors.get("filter.reach"), source=source)

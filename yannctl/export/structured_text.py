@@ -10,7 +10,8 @@ from yannctl.files import write_whole
 from yannctl.pwa.law import PwaLaw
 
 from .c_check import check_points
-from .c_code import Precision, check_law, check_name, law_digest, operation_bound, share_gains
+from .c_code import Precision, check_law, check_name
+from .c_fields import law_digest, operation_bound, share_gains
 from .c_text import fill_template, plain
 from .control_reference import ControlReference
 from .law_tables import LawTables
