@@ -39,7 +39,10 @@ def _arguments(node: Function) -> list[str]:
 def _is_option(argument: ast.arg) -> bool:
     """Say whether the command line documents it: `Annotated[..., typer.Option(help=...)]` or a shared alias of one."""
     text = ast.unparse(argument.annotation) if argument.annotation else ""
-    known = {"Json", "Seed", "Short", "LawFile", "ConfigFile", "ControllerFile", "Cpu", "LogArgument", "OutFile"}
+    known = {
+        "Json", "Seed", "Short", "LawFile", "ConfigFile", "ControllerFile", "CertificateFile", "Cpu", "LogArgument",
+        "OutFile",
+    }  # fmt: skip
     return text.startswith("Annotated[") or text in known
 
 

@@ -85,7 +85,18 @@ def share_gains(tables: LawTables) -> CompactLaw:
 def template_fields(
     law: PwaLaw, compact: CompactLaw, name: str, reference: ControlReference, tree: TreeTables | None
 ) -> dict[str, str]:
-    """Everything the templates ask for."""
+    """Give everything the templates ask for.
+
+    Args:
+        law: the law.
+        compact: its tables, equal gains once.
+        name: prefix of the C names.
+        reference: the evaluation rule.
+        tree: the search tree, or None for a scan.
+
+    Returns:
+        Text of every field.
+    """
     tables, residual, clip = compact.tables, reference.residual, reference.clip
     width = tables.H.dtype.itemsize
     base = {
