@@ -7,6 +7,7 @@ import pytest
 
 from yannctl import LinearModel, Ocp, condense, solve_mpqp
 from yannctl.cli.app import main
+from yannctl.export import budget
 from yannctl.export.pil import boards
 
 
@@ -40,7 +41,15 @@ def test_pil_verify(law_file, capsys, emulated):
     assert found["n_points"] > 600
 
 
-def test_a_budget_chooses_or_says_what_is_missing(law_file, tmp_path, capsys, emulated):
+def test_a_budget_chooses_or_says_what_is_missing(law_file, tmp_path, capsys, emulated, monkeypatch):
+    measure, measured = budget.forms_of, []
+
+    def once(*parts):
+        if not measured:
+            measured.append(measure(*parts))
+        return measured[0]
+
+    monkeypatch.setattr(budget, "forms_of", once)
     out, plot = tmp_path / "c", tmp_path / "cost.png"
     words = ("export", "c", law_file, "--out", out)
     code, found = run(capsys, *words, "--max-instructions", 5000, "--flash", "16k", "--plot", plot)
