@@ -131,6 +131,7 @@ def look_ups(names: tuple[str, ...] = LOOKED_UP, points: int = 200_000) -> list[
         batch, u = best_of(7, fast, theta)
         inside = theta[~np.isnan(u).any(axis=1)]
         held, _ = best_of(7, fast, inside)
+        located, _ = best_of(3, fast.locate, inside)
         single, _ = best_of(5, lambda fast=fast, theta=theta: [fast(point) for point in theta[:2000]])
         few = np.array_split(theta[:20_000], 40)  # so few that no tree is built for them
         law(few[0])
@@ -139,7 +140,8 @@ def look_ups(names: tuple[str, ...] = LOOKED_UP, points: int = 200_000) -> list[
         rows.append({
             "problem": name, "regions": law.n_regions, "laws": law.n_laws, "nodes": fast.tree.n_nodes,
             "a region": fast.tree.n_nodes / law.n_regions, "depth": fast.tree.depth, "build_ms": 1e3 * build,
-            "batch_ns": 1e9 * batch / points, "inside_ns": 1e9 * held / len(inside), "single_us": 1e6 * single / 2000,
+            "batch_ns": 1e9 * batch / points, "inside_ns": 1e9 * held / len(inside),
+            "locate_ns": 1e9 * located / len(inside), "single_us": 1e6 * single / 2000,
             "scan_ns": 1e9 * scan / len(rule), "break_even": int(break_even(law)), "wrong": wrong,
         })  # fmt: skip
     return rows

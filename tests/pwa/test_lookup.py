@@ -94,6 +94,12 @@ def test_few_points_are_left_to_the_rule():
     np.testing.assert_array_equal(law.F[told[answer >= 0]], law.F[answer[answer >= 0]])
 
 
+def test_few_regions_are_compared_where_the_region_is_asked_for(law):
+    regions = law.with_tree().tree.regions
+    assert len(regions.members) <= 2 * regions.n_leaves
+    assert set(np.unique(regions.members)) == set(range(law.n_regions))
+
+
 def test_odd_inputs():
     law = solve_mpqp(problem("P1_N5")).with_tree()
     for count in range(9):  # the batch goes four at a time
@@ -142,6 +148,7 @@ def test_trees_are_saved(tmp_path, monkeypatch):
     fast.save(tmp_path / "tree")
     back = PwaLaw.load(tmp_path / "tree")
     np.testing.assert_array_equal(back.tree.planes, fast.tree.planes)
+    np.testing.assert_array_equal(back.tree.regions.members, fast.tree.regions.members)
     theta = awkward_points(law)
     np.testing.assert_array_equal(back(theta), law(theta))
     fast.tree.child[0, 0] = 10_000

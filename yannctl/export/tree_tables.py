@@ -32,7 +32,8 @@ class TreeTables:
         leaf_law: law of the whole leaf, n_laws where no region holds any of it, n_laws + 1 where the rule decides.
         leaf_start: first member of each leaf (n_leaves + 1,).
         member: regions that reach into each leaf (n_members,).
-        box: corners of the parameter box and of the box that the tree divides (4, ntheta).
+        box: corners of the parameter box without a border of the margin and of the box that the tree divides
+            (4, ntheta).
         margin: distance from a plane below which both sides are searched, scaled units.
         stack: nodes that wait at most during a search.
         depth: rows at most on the way down.

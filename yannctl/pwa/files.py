@@ -37,8 +37,10 @@ def save(law: PwaLaw, path: str | os.PathLike) -> None:
     from safetensors.numpy import save as to_bytes
 
     arrays, header = _pack(law)
-    if law.tree is not None:
-        arrays |= {f"tree.{name}": np.asarray(getattr(law.tree, name)) for name in _TREE}
+    trees = {} if law.tree is None else {"tree": law.tree, "tree.regions": law.tree.regions}
+    for mark, tree in trees.items():
+        if tree is not None:
+            arrays |= {f"{mark}.{name}": np.asarray(getattr(tree, name)) for name in _TREE}
     header["mpqp"] = _pack_mpqp(law.mpqp, arrays)
     if law.unmerged is not None:
         more, header["unmerged"] = _pack(law.unmerged)
@@ -104,9 +106,14 @@ def _unpack(arrays: dict[str, np.ndarray], header: dict[str, Any], mpqp: Any, un
 
 def _unpack_tree(arrays: dict[str, np.ndarray], law: PwaLaw) -> SearchTree:
     """Return the tree of a file after checking that its indices stay inside its arrays."""
-    values = {name: np.require(arrays[f"tree.{name}"], requirements=["C", "W"]) for name in _TREE}
-    depth = int(values.pop("depth").ravel()[0])
-    tree = SearchTree(**values, depth=depth)
+    tree = None
+    for mark in ("tree.regions", "tree"):
+        if f"{mark}.planes" in arrays:
+            values = {name: np.require(arrays[f"{mark}.{name}"], requirements=["C", "W"]) for name in _TREE}
+            depth = int(values.pop("depth").ravel()[0])
+            tree = SearchTree(**values, depth=depth, regions=tree)
+    if tree is None:
+        raise KeyError("tree.planes")
     tree.check(law.n_regions, law.ntheta)
     return tree
 

@@ -31,6 +31,8 @@ class SearchTree:
         limits: (3,) distance from a plane below which both sides are searched; violation up to which a point lies in a
             region; 1 when no region reaches beyond the box that the tree divides, else 0.
         depth: the largest number of planes on the way to a leaf.
+        regions: a larger tree of the same planes, where leaves with the same law but other regions are not one, so that
+            few regions are left to compare where the region is asked for.
     """
 
     planes: Float[np.ndarray, "n_inner ntheta_1"]
@@ -41,6 +43,7 @@ class SearchTree:
     box: Float[np.ndarray, "4 ntheta"]
     limits: Float[np.ndarray, " 3"]
     depth: int
+    regions: "SearchTree | None" = None
 
     @property
     def n_nodes(self) -> int:
@@ -74,6 +77,8 @@ class SearchTree:
             and bool((self.members >= 0).all())
             and self.depth < STACK
         )
+        if self.regions is not None:
+            self.regions.check(n_regions, ntheta)
         if not good:
             raise ModelError("tree", "its arrays do not fit together or do not fit the law")
 
@@ -97,10 +102,11 @@ class Lookup:
         margin, tolerance = float(tree.limits[0]), float(tree.limits[1])
         arrays = (*_records(tree, law.ntheta), tree.first, tree.members)
         dims = (0,) * law.ntheta
-        region = np.where(_alone(law, tree), tree.answer, CHECK)
-        self._locate = (margin, arrays, region, tree.box, dims)
+        telling = tree if tree.regions is None else tree.regions
+        places = (*_records(telling, law.ntheta), telling.first, telling.members)
+        self._locate = (margin, places, np.where(_alone(law, telling), telling.answer, CHECK), tree.box, dims)
         self._law = (margin, arrays, tree.answer.astype(np.int64), tree.box, dims, _tables(law, tree.answer, dtype))
-        self._resolve = (margin, tolerance, arrays, tables, tree.box, dims)
+        self._resolve = (margin, tolerance, places, tables, tree.box, dims)
         self._scan = (*tables, tolerance)
 
     def one(self, theta: Any) -> Any:

@@ -6,6 +6,7 @@ outwards by twice the tolerance of membership, so that points on facets and just
 tree that ask the same and answer the same are kept once.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -78,7 +79,10 @@ class _Builder:
     def run(self) -> SearchTree | None:
         """Return the tree, or None when a region has too many corners."""
         root = self._root()
-        return None if root is None else self._packed(*self._grown(*root))
+        if root is None:
+            return None
+        grown = self._grown(*root)
+        return replace(self._packed(*grown, tell=False), regions=self._packed(*grown, tell=True))
 
     def _arena(self, polytopes: int, corners: int) -> tuple[np.ndarray, ...]:
         """Return arrays for polytopes: owner, begin, count, vx, bits."""
@@ -131,11 +135,13 @@ class _Builder:
         new[4][: len(arena[4])] = arena[4]
         return new
 
-    def _packed(self, row: np.ndarray, child: np.ndarray, leaf: np.ndarray, members: np.ndarray) -> SearchTree:
-        """Return the tree in the units of theta, equal parts once."""
+    def _packed(
+        self, row: np.ndarray, child: np.ndarray, leaf: np.ndarray, members: np.ndarray, tell: bool
+    ) -> SearchTree:
+        """Return the tree in the units of theta, equal parts once; leaves of one law stay apart to `tell` regions."""
         law = self.law
-        answer, lists, numbers = self._answers(leaf, members)
-        order, links, depth = _shared(self.tables[2][row], child, numbers)
+        answer, lists, numbers = self._answers(leaf, members, tell)
+        order, links, depth = _shared(self.tables[2][row], child.copy(), numbers)
         used = np.unique(-1 - links[links < 0])
         place = np.full(len(answer), -1)
         place[used] = len(order) + np.arange(len(used))
@@ -153,7 +159,9 @@ class _Builder:
             depth,
         )  # fmt: skip
 
-    def _answers(self, leaf: np.ndarray, members: np.ndarray) -> tuple[np.ndarray, list[np.ndarray], np.ndarray]:
+    def _answers(
+        self, leaf: np.ndarray, members: np.ndarray, tell: bool
+    ) -> tuple[np.ndarray, list[np.ndarray], np.ndarray]:
         """Return each distinct answer with its regions, and the number of each leaf's answer."""
         ends = np.cumsum(leaf[:, 1])
         law = np.where(leaf[:, 0] >= 0, self.same[leaf[:, 0]], leaf[:, 0])
@@ -163,8 +171,9 @@ class _Builder:
         names: dict[Any, int] = {}
         numbers, heads, lists = np.empty(len(leaf), np.int64), [], []
         for i, (number, answer) in enumerate(zip(law.tolist(), leaf[:, 0].tolist(), strict=True)):
-            own = np.sort(members[ends[i] - leaf[i, 1] : ends[i]]) if answer == CHECK else by_law.get(number, empty)
-            numbers[i] = names.setdefault(tuple(own.tolist()) if answer == CHECK else number, len(names))
+            apart = answer == CHECK or (tell and answer >= 0)
+            own = np.sort(members[ends[i] - leaf[i, 1] : ends[i]]) if apart else by_law.get(number, empty)
+            numbers[i] = names.setdefault((number, tuple(own.tolist())) if apart else number, len(names))
             if numbers[i] == len(lists):
                 lists.append(own)
                 heads.append(answer)
