@@ -7,6 +7,7 @@ Bellman's sweep on the nodes x, over a grid of inputs u (Bellman 1957; the value
 It is the yardstick of every other controller of such a plant: what remains is the error of the grid.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
 from typing import NamedTuple
@@ -23,6 +24,7 @@ from .state_grid import StateGrid
 CHUNK = 1 << 18  # successors computed at once
 POLICY_SWEEPS = 20  # sweeps of a fixed policy between two searches for a better one (discounted case)
 REFINEMENTS, REFINED_INPUTS = 2, 9  # finer input grids around the best one when the controller is called
+Limits = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]  # states (n, nx) -> lower and upper inputs (n, nu)
 
 
 class _Model(NamedTuple):
@@ -57,7 +59,8 @@ class DynamicProgramming(AbstractController):
         plant: the plant.
         grid: nodes of the states.
         values: V of the next state in the grid's padded layout.
-        inputs: input grid (n_inputs, nu).
+        shares: input grid (n_inputs, nu), as shares of the way from the lower to the upper limits.
+        limits: of the inputs at states.
         gamma: discount of the next value.
         start_values: the value iteration's estimate of the return from the first step on, padded layout.
         sweeps: sweeps done.
@@ -70,19 +73,19 @@ class DynamicProgramming(AbstractController):
         plant: AbstractPlant,
         grid: StateGrid,
         values: Float[np.ndarray, " n_padded"],
-        inputs: Float[np.ndarray, "n_inputs nu"],
+        shares: Float[np.ndarray, "n_inputs nu"],
+        limits: Limits,
         gamma: float,
         start_values: Float[np.ndarray, " n_padded"],
         sweeps: int,
         status: str,
         message: str,
     ) -> None:
-        self.plant, self.grid, self.values, self.inputs, self.gamma = plant, grid, values, inputs, gamma
+        self.plant, self.grid, self.values, self.gamma = plant, grid, values, gamma
+        self.shares, self.limits = shares, limits
         self.start_values, self.sweeps, self.status, self.message = start_values, sweeps, status, message
         self.nx, self.nu = plant.nx, plant.nu
-        spans = np.asarray(plant.u_max, float) - np.asarray(plant.u_min, float)
-        per_input = round(len(inputs) ** (1 / plant.nu))
-        self._input_spacing = spans / (per_input - 1)
+        self._spacing = 1 / (round(len(shares) ** (1 / plant.nu)) - 1)
 
     @classmethod
     def solve(
@@ -94,6 +97,7 @@ class DynamicProgramming(AbstractController):
         steps: int | None = None,
         tolerance: float = 1e-4,
         max_sweeps: int = 5000,
+        limits: Limits | None = None,
         progress: bool = False,
     ) -> "DynamicProgramming":
         """Compute the value of every node.
@@ -111,6 +115,7 @@ class DynamicProgramming(AbstractController):
             steps: length of the episode; default `plant.episode_steps`.
             tolerance: of the discounted value, units of the reward.
             max_sweeps: searches over all inputs at most (discounted case).
+            limits: lower and upper inputs at states, for inputs that not every state allows; None for the plant's.
             progress: show a bar on a terminal.
 
         Returns:
@@ -121,20 +126,21 @@ class DynamicProgramming(AbstractController):
         """
         _check_settings(plant, inputs, gamma, steps)
         grid = StateGrid.of(plant, nodes)
-        candidates = _input_grid(plant, inputs)
-        model = _successors(plant, grid, candidates, progress)
+        shares = np.array(list(product(*[np.linspace(0.0, 1.0, inputs)] * plant.nu)))
+        allowed = _limits_of(plant) if limits is None else limits
+        model = _successors(plant, grid, shares, allowed, progress)
         if gamma is None:
             horizon = plant.episode_steps if steps is None else steps
             start, following = _backward(grid, model, horizon, progress)
             message = f"{horizon} backward sweeps on {grid.n_nodes} nodes"
-            return cls(plant, grid, following, candidates, 1.0, start, horizon, "complete", message)
+            return cls(plant, grid, following, shares, allowed, 1.0, start, horizon, "complete", message)
         values, sweeps, change = _stationary(grid, model, gamma, tolerance, max_sweeps, progress)
         bound = change * gamma / (1 - gamma)
         status = "complete" if bound <= tolerance else "partial"
         message = f"value within {bound:.3g} of the grid's fixed point" + (
             "" if bound <= tolerance else "; raise max_sweeps"
         )
-        return cls(plant, grid, values, candidates, gamma, values, sweeps, status, message)
+        return cls(plant, grid, values, shares, allowed, gamma, values, sweeps, status, message)
 
     def __call__(self, x: ArrayLike, reference: ArrayLike | None = None) -> Float[np.ndarray, "*batch nu"]:
         """Search the best input at every state.
@@ -148,14 +154,14 @@ class DynamicProgramming(AbstractController):
         """
         refuse_reference(reference)
         states, batch = as_states(x, self.nx)
-        low, high = np.asarray(self.plant.u_min, float), np.asarray(self.plant.u_max, float)
-        best = self._best(states, np.broadcast_to(self.inputs, (len(states), *self.inputs.shape)))
-        reach = self._input_spacing
+        low, high = self.limits(states)
+        best = self._best(states, low, high, np.broadcast_to(self.shares, (len(states), *self.shares.shape)))
+        reach = self._spacing
         for _ in range(REFINEMENTS):
-            offsets = np.array(list(product(*(np.linspace(-r, r, REFINED_INPUTS) for r in reach))))
-            best = self._best(states, np.clip(best[:, None, :] + offsets, low, high))
+            offsets = np.array(list(product(*[np.linspace(-reach, reach, REFINED_INPUTS)] * self.nu)))
+            best = self._best(states, low, high, np.clip(best[:, None, :] + offsets, 0.0, 1.0))
             reach = reach * 2 / (REFINED_INPUTS - 1)
-        return best.reshape(*batch, self.nu)
+        return _between(low, high, best[:, None, :]).reshape(*batch, self.nu)
 
     def reset(self) -> None:
         """Nothing is remembered: the policy is stationary."""
@@ -191,14 +197,14 @@ class DynamicProgramming(AbstractController):
         gap = np.abs(fine - coarse)
         return GridError(float(gap.mean()), float(gap.max()), float(gap.mean() / max(np.abs(fine).mean(), 1e-300)))
 
-    def _best(self, x: np.ndarray, u: np.ndarray) -> np.ndarray:
-        """The best of the inputs (n, k, nu) at every state (n, nx)."""
-        n, k, _ = u.shape
+    def _best(self, x: np.ndarray, low: np.ndarray, high: np.ndarray, shares: np.ndarray) -> np.ndarray:
+        """The best of the shares (n, k, nu) between the limits at every state (n, nx)."""
+        n, k, _ = shares.shape
         states = np.repeat(x, k, axis=0)
-        flat = np.ascontiguousarray(u.reshape(n * k, self.nu))
+        flat = _between(low, high, shares).reshape(n * k, self.nu)
         following = self.grid.interpolate(self.values, self.plant.step(states, flat))
         score = (self.plant.rewards(states, flat) + self.gamma * following).reshape(n, k)
-        return u[np.arange(n), score.argmax(axis=1)]
+        return shares[np.arange(n), score.argmax(axis=1)]
 
 
 def _check_settings(plant: AbstractPlant, inputs: int, gamma: float | None, steps: int | None) -> None:
@@ -215,17 +221,22 @@ def _check_settings(plant: AbstractPlant, inputs: int, gamma: float | None, step
         raise ModelError("steps", f"got {steps}", remedy="use at least 1")
 
 
-def _input_grid(plant: AbstractPlant, inputs: int) -> Float[np.ndarray, "n_inputs nu"]:
-    """All combinations of evenly spaced inputs."""
-    axes = [np.linspace(low, high, inputs) for low, high in zip(plant.u_min, plant.u_max, strict=True)]
-    return np.array(list(product(*axes)))
+def _limits_of(plant: AbstractPlant) -> Limits:
+    """The plant's input bounds at every state."""
+    low, high = np.asarray(plant.u_min, float), np.asarray(plant.u_max, float)
+    return lambda x: (np.broadcast_to(low, (len(x), plant.nu)), np.broadcast_to(high, (len(x), plant.nu)))
 
 
-def _successors(plant: AbstractPlant, grid: StateGrid, inputs: np.ndarray, progress: bool) -> _Model:
+def _between(low: np.ndarray, high: np.ndarray, shares: np.ndarray) -> Float[np.ndarray, "n k nu"]:
+    """Inputs at shares (n, k, nu) of the way between limits (n, nu), never beyond them."""
+    return np.clip((1 - shares) * low[:, None, :] + shares * high[:, None, :], low[:, None, :], high[:, None, :])
+
+
+def _successors(plant: AbstractPlant, grid: StateGrid, shares: np.ndarray, limits: Limits, progress: bool) -> _Model:
     """Rewards, cells and positions of the successors of every node under every input."""
     from tqdm import tqdm
 
-    nodes, k = grid.nodes(), len(inputs)
+    nodes, k = grid.nodes(), len(shares)
     model = _Model(
         np.empty((len(nodes), k), np.float32),
         np.empty((len(nodes), k), np.int32),
@@ -234,7 +245,8 @@ def _successors(plant: AbstractPlant, grid: StateGrid, inputs: np.ndarray, progr
     size = max(1, CHUNK // k)
     for start in tqdm(range(0, len(nodes), size), desc="successors", disable=None if progress else True):
         some = nodes[start : start + size]
-        x, u = np.repeat(some, k, axis=0), np.tile(inputs, (len(some), 1))
+        x = np.repeat(some, k, axis=0)
+        u = _between(*limits(some), np.broadcast_to(shares, (len(some), *shares.shape))).reshape(len(x), -1)
         base, weight = grid.locate(plant.step(x, u))
         rows = slice(start, start + len(some))
         model.base[rows] = base.reshape(-1, k)

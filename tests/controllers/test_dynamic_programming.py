@@ -85,6 +85,16 @@ def test_one_state_by_hand():
     np.testing.assert_allclose(one.value([[4.0], [-2.0]]), [-4.0, -2.0], atol=1e-6)
 
 
+def test_inputs_that_not_every_state_allows():
+    def limits(x):
+        return np.where(x > 0, -0.5, -1.0), np.ones((len(x), 1))
+
+    dp = DynamicProgramming.solve(Integrator(), nodes=17, inputs=4, limits=limits)
+    # 3 + 2.5 + 2 downwards, 3 + 2 + 1 upwards
+    np.testing.assert_allclose(dp.value([[3.0], [-3.0]]), [-7.5, -6.0], atol=1e-6)
+    np.testing.assert_allclose(dp([[3.0], [-3.0]]), [[-0.5], [1.0]])
+
+
 @pytest.mark.parametrize("gamma", [None, 0.95])
 def test_lqr_limit(gamma):
     """Value and policy tend to the (discounted) Riccati solution, the error falling with the grid."""

@@ -45,6 +45,22 @@ def test_filtered_rows_are_the_plain_ones_where_the_filter_need_not_act():
     assert (scenario.excess(plain.x[same]).max(axis=1) == 0).all()
 
 
+def test_no_filtered_row_is_better_than_the_best_one_behind_the_filter(monkeypatch):
+    monkeypatch.setattr("yannctl.scenarios.reactor.NODES", 101)
+    scenario = make_scenario("cstr-setpoint", "mismatch")
+    world = draw_world(scenario, 20, 0)
+    best = scenario.rows["filtered-best"](scenario, world)
+    run = simulate(scenario, world, best)
+    cost = run.cost.sum(axis=1)
+    assert scenario.excess(run.x).max() == 0
+    assert best.figures()["filter_outside"] == 0
+    # What the grid promised is what the loop on the true plant then costs.
+    assert -best.inner.value(world.x0).mean() == pytest.approx(cost.mean(), rel=0.03)
+    for name in ("filtered", "filtered-offset-free"):
+        other = simulate(scenario, world, scenario.rows[name](scenario, world)).cost.sum(axis=1)
+        assert other.mean() > 1.02 * cost.mean()
+
+
 @pytest.mark.parametrize("name", ["robot-kappa6", "pendulum-upright"])
 def test_filtered_rows_of_the_others_keep_their_limits_and_get_on(name):
     scenario = make_scenario(name)

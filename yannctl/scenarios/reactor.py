@@ -7,18 +7,28 @@ from typing import Any
 import numpy as np
 
 from yannctl.assurance import SafetyFilter, reactor_barrier
-from yannctl.controllers import AbstractController, Filtered, KalmanFilter, Limited, Nmpc, OffsetFreeMpc, OnlineMpc
+from yannctl.controllers import (
+    AbstractController,
+    DynamicProgramming,
+    Filtered,
+    KalmanFilter,
+    Limited,
+    Nmpc,
+    OffsetFreeMpc,
+    OnlineMpc,
+)
 from yannctl.linear import LinearModel, linearise
 from yannctl.models import CSTR
 from yannctl.ocp import Ocp
 
-from .guarded import guarded_rows
+from .guarded import Guarded, guarded_rows
 from .oracle import Oracle
 from .scenario import Condition, Factory, Scenario, World, kept_starts
 from .weights import Weights, read_tuned
 
 BEYOND = (np.array([-1.0, 250.0]), np.array([2.0, 600.0]))  # states at which the linear laws may be asked
 UNSTABLE = 0.5  # [mol/L]
+NODES, COOLANTS = 161, 25  # of dynamic programming
 HORIZON, SUBSTEPS = 40, 4  # of NMPC at 0.1 min; fewer substeps at a shorter period
 
 
@@ -146,6 +156,30 @@ def nmpc(N: int, keep: SafetyFilter) -> Factory:
     return factory
 
 
+def filtered_best(keep: SafetyFilter) -> Factory:
+    """Make the row of dynamic programming behind the filter: the best that any feedback of the state reaches there.
+
+    It knows the true parameters where all starts share them, the nominal ones otherwise.
+
+    Args:
+        keep: the filter.
+    """
+
+    def factory(scenario: Scenario, world: World) -> AbstractController:
+        plant = scenario.plant
+        if (world.p == world.p[0]).all():
+            plant = plant.perturbed(world.p[0])
+
+        def limits(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            warmest = np.broadcast_to(plant.u_max, (len(x), 1))
+            return np.broadcast_to(plant.u_min, (len(x), 1)), keep(x, warmest)
+
+        best = DynamicProgramming.solve(plant, NODES, COOLANTS, steps=scenario.steps, limits=limits)
+        return Guarded(best, keep)
+
+    return factory
+
+
 BOTH = {"k0": (0.9, 1.1), "UA": (0.9, 1.1)}
 FIXED = {"k0": (1.08, 1.08), "UA": (0.92, 0.92)}
 WIDE = {"Tc_max": 370.0, "cost": "QC"}
@@ -208,6 +242,7 @@ def make(name: str, variant: str) -> Scenario:
     exact = not (what.condition.disturbed or what.condition.noisy)
     if exact:  # the proof covers k0 and UA only
         rows |= guarded_rows(keep, rows)
+        rows["filtered-best"] = filtered_best(keep)
     rows["nmpc"] = nmpc(what.N, keep)
     T, _ = plant.steady_state(plant.set_point)
     return Scenario(
