@@ -9,7 +9,9 @@ The cache looks at a kernel's own file only: after editing a kernel delete `yann
 callers keep the old code.
 """
 
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -21,3 +23,14 @@ inner: Decorator = numba.njit(  # pyright: ignore
     nogil=True, error_model="numpy", _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True
 )
 once: Decorator = numba.njit(inline="always", nogil=True, error_model="numpy", _nrt=False)  # pyright: ignore
+
+
+def announce(function: Any) -> None:
+    """Say on stderr that a kernel will be compiled, when no compiled version is in the cache.
+
+    Args:
+        function: a `kernel` that takes seconds to compile.
+    """
+    module, name = function.py_func.__module__.rpartition(".")[2], function.py_func.__name__
+    if not function.signatures and not any(Path(function._cache.cache_path).glob(f"{module}.{name}-*.nbi")):
+        print("compiling kernels (once per machine) ...", file=sys.stderr)

@@ -81,14 +81,19 @@ def apply(law: "PwaLaw", theta: Any, tolerance: float) -> np.ndarray:
     return out.reshape(*batch, law.n_out)
 
 
-def build_tree(law: "PwaLaw") -> None:
+def build_tree(law: "PwaLaw", progress: bool = False) -> None:
     """Build the search tree of a law and keep it.
 
     Args:
         law: the law.
+        progress: whether a line is shown while kernels are compiled.
     """
     from . import tree_building
+    from .compilation import announce
+    from .kernels_tree import grow
 
+    if progress:
+        announce(grow)
     attach_tree(law, tree_building.build_tree(law))
 
 

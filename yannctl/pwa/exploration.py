@@ -9,7 +9,6 @@ References: Bemporad, Morari, Dua and Pistikopoulos, Automatica 38(1), 2002; Ton
 import sys
 import time
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from yannctl.mpqp.problem import MpQp
 from yannctl.ocp import Ocp
 
 from .assembly import assemble, empty_law
+from .compilation import announce
 from .kernels_closure import scan
 from .kernels_explore import explore
 from .kernels_store import INFEASIBLE, N_REGIONS, N_ROWS, NEXT, OPEN
@@ -252,7 +252,7 @@ def solve_mpqp(mpqp: MpQp | Any, settings: Settings | None = None, n_jobs: int =
     if reduced.regularisation and (reason := unbounded_direction(mpqp, reduced)):
         return empty_law(mpqp, settings, "unbounded", reason)
     if progress:
-        _announce_compilation()
+        announce(explore)
     exploration = Exploration(reduced, settings, progress, n_jobs)
     try:
         problem = exploration.find_start()
@@ -283,10 +283,3 @@ def _bar() -> Any:
     from tqdm import tqdm
 
     return tqdm(desc="regions", unit=" regions", file=sys.stderr, disable=None)
-
-
-def _announce_compilation() -> None:
-    """Say on stderr that kernels will be compiled, when no compiled version is in the cache."""
-    folder = Path(explore._cache.cache_path)
-    if not explore.signatures and not any(folder.glob("kernels_explore.explore-*.nbi")):
-        print("compiling kernels (once per machine) ...", file=sys.stderr)

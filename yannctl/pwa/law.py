@@ -215,18 +215,21 @@ class PwaLaw:
         """The search tree that `law(theta)` goes down, None while regions are scanned."""
         return None if self._lookup is None else self._lookup.tree
 
-    def with_tree(self) -> "PwaLaw":
+    def with_tree(self, progress: bool = False) -> "PwaLaw":
         """Return the same law with a search tree: the same numbers in every bit, found without scanning the regions.
 
         Building takes 1 to 100 times as long as solving did, most with four parameters and more. `save` writes the tree
         too. A law with more than 6 parameters or with too many corners stays without one (`law.tree` is None). Without
         this call the tree of a law with up to 4 parameters is built when scanning one batch would take longer than
         building. Single points never start it, so that a control loop is not held up: call this before the loop.
+
+        Args:
+            progress: whether a line is shown while kernels are compiled, some 10 seconds once per machine.
         """
         if self._lookup is not None:
             return self
         law = replace(self)
-        build_tree(law)
+        build_tree(law, progress)
         return law
 
     # -- geometry ------------------------------------------------------------------------------------------------------
