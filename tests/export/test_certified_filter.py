@@ -151,6 +151,20 @@ def test_limits_are_rounded_inwards(law, tmp_path):
     assert write_c(law, tmp_path, clip=clip).reference.clip.g_low[0] == -5.0
 
 
+@needs_compiler
+@PRECISIONS
+def test_a_side_without_lines_is_left_to_the_limit(law, tmp_path, precision):
+    clip = ClipFilter(np.zeros((0, 2)), [], [[-3.0, -1.0]], [0.5], -0.25, 0.5)
+    export = write_c(law, tmp_path, precision=precision, clip=clip)
+    assert check_c(export, law, n_points=900).ok
+    x = np.random.default_rng(0).uniform(-0.2, 0.2, (300, 2))
+    u, _ = export.reference.clip.apply(
+        x.astype(export.reference.dtype), x[:, 0].astype(export.reference.dtype) * 9, x[:, 0]
+    )
+    np.testing.assert_allclose(u, clip(x, 9 * x[:, :1])[:, 0], atol=1e-5)
+    assert u.min() == -0.25
+
+
 def run(capsys, *words):
     with pytest.raises(SystemExit) as stop:
         main([*map(str, words), "--json"])

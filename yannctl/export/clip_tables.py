@@ -88,8 +88,11 @@ class ClipTables:
         missing = [name for name in (*names, "u_min", "u_max") if not hasattr(clip, name)]
         if missing:
             raise ModelError("filter", f"{type(clip).__name__} has no {missing[0]}", remedy="give a ClipFilter")
-        arrays = [np.ascontiguousarray(getattr(clip, name), float) for name in names]
         limits = [np.asarray(np.asarray(bound, float).reshape(-1)[0]) for bound in (clip.u_min, clip.u_max)]
+        arrays = [np.ascontiguousarray(getattr(clip, name), float) for name in names]
+        for side, beyond in ((0, limits[0] - 1), (2, limits[1] + 1)):
+            if arrays[side].ndim == 2 and len(arrays[side]) == len(arrays[side + 1]) == 0:  # C has no empty tables
+                arrays[side], arrays[side + 1] = np.zeros((1, arrays[side].shape[1])), np.full(1, beyond)
         return cls(*arrays, *limits, reach=getattr(clip, "reach", None), source=getattr(clip, "source", ""))
 
     def rounded(self, precision: str, reach: Float[np.ndarray, " nx"]) -> "ClipTables":
