@@ -16,7 +16,7 @@ from yannctl.scenarios.robot import linear_model
 )  # fmt: skip
 def test_filtered_rows_never_pass_the_limit_where_the_plain_ones_do(name, variant, rows):
     scenario = make_scenario(name, variant)
-    world = draw_world(scenario, 8, 0)
+    world = draw_world(scenario, 6, 0)
     for plain in rows:
         if plain not in scenario.rows:
             continue
@@ -46,7 +46,7 @@ def test_filtered_rows_are_the_plain_ones_where_the_filter_need_not_act():
 
 
 def test_no_filtered_row_is_better_than_the_best_one_behind_the_filter(monkeypatch):
-    monkeypatch.setattr("yannctl.scenarios.reactor.NODES", 101)
+    monkeypatch.setattr("yannctl.scenarios.reactor.NODES", 61)
     scenario = make_scenario("cstr-setpoint", "mismatch")
     world = draw_world(scenario, 20, 0)
     best = scenario.rows["filtered-best"](scenario, world)
@@ -55,7 +55,7 @@ def test_no_filtered_row_is_better_than_the_best_one_behind_the_filter(monkeypat
     assert scenario.excess(run.x).max() == 0
     assert best.figures()["filter_outside"] == 0
     # What the grid promised is what the loop on the true plant then costs.
-    assert -best.inner.value(world.x0).mean() == pytest.approx(cost.mean(), rel=0.03)
+    assert -best.inner.value(world.x0).mean() == pytest.approx(cost.mean(), rel=0.06)
     for name in ("filtered", "filtered-offset-free"):
         other = simulate(scenario, world, scenario.rows[name](scenario, world)).cost.sum(axis=1)
         assert other.mean() > 1.02 * cost.mean()

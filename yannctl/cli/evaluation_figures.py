@@ -43,7 +43,8 @@ def bands(comparison: Any) -> Figure:
     axes[0, 0].set_title(
         f"{scenario.title}: median and 10 to 90 % of {len(comparison.world.x0)} runs", loc="left", fontsize=11
     )
-    axes[0, 0].legend(frameon=False, ncols=min(4, len(comparison.rows)), fontsize=9, loc="best")
+    labelled = axes[0, 0].get_legend_handles_labels()
+    figure.legend(*labelled, frameon=False, ncols=min(5, len(comparison.rows)), fontsize=9, loc="outside lower left")
     split = count // 2
     grid = axes[0, 0].get_gridspec()
     for axis in axes[:, 1]:
