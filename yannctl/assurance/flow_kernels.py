@@ -1,5 +1,7 @@
 """One validated step of an ordinary differential equation, and its repetition over a sample period.
 
+A part (rate, Taylor polynomial, remainder) is two tapes with their work space: with its Jacobian, and the value alone.
+
 Source: Nedialkov, Jackson, Corliss, "Validated solutions of initial value problems for ordinary differential equations"
 (1999): an a-priori box by Picard iteration, a Taylor polynomial over the start set, its remainder over the box; the
 sensitivities are bounded with Gronwall's lemma inside the remainder.
@@ -45,7 +47,7 @@ def _image(D_low, D_high, r_low, r_high, i):
 @typing.no_type_check
 def _picard(tape, nx, h, z, box, f):
     """Find a box that holds x + [0, h] f(box); `box` is left there. Returns whether one was found."""
-    program, constants, work = tape
+    _, _, _, program, constants, work = tape
     box[:] = z
     for k in range(_PICARD):
         bound_one(program, constants, work, box[0], box[1], f[0], f[1])
@@ -130,8 +132,8 @@ def _advance_point(rate, taylor, remainder, nx, h, point, box, f, t, r, image):
     """One Taylor step of a set that is thin but for rounding."""
     if not _picard(rate, nx, h, point, box, f):
         return False
-    bound_one(taylor[0], taylor[1], taylor[2], point[0], point[1], t[0], t[1])
-    bound_one(remainder[0], remainder[1], remainder[2], box[0], box[1], r[0], r[1])
+    bound_one(taylor[3], taylor[4], taylor[5], point[0], point[1], t[0], t[1])
+    bound_one(remainder[3], remainder[4], remainder[5], box[0], box[1], r[0], r[1])
     for i in range(nx):
         image[0, i], image[1, i] = _out(t[0, i] + r[0, i], t[1, i] + r[1, i], _UNIT)
     return True

@@ -299,6 +299,33 @@ def _apply(code, a, b, c, d):
     return _hyperbolic(code, a, b)
 
 
+@njit(inline="always", **_OPTIONS)
+@typing.no_type_check
+def _store(work, o, low, high, unit):
+    low = low - (abs(low) * unit + _TINY)
+    high = high + (abs(high) * unit + _TINY)
+    if low <= high:
+        work[0, o], work[1, o] = low, high
+    else:
+        work[0, o], work[1, o] = -np.inf, np.inf
+
+
+@njit(inline="always", **_OPTIONS)
+@typing.no_type_check
+def _multiply_into(work, o, a, b, c, d):
+    """`_product` with the signs that occur most first."""
+    if a >= 0.0 and c >= 0.0:
+        _store(work, o, a * c, b * d, _UNIT)
+    elif b <= 0.0 and c >= 0.0:
+        _store(work, o, a * d, b * c, _UNIT)
+    elif a >= 0.0 and d <= 0.0:
+        _store(work, o, b * c, a * d, _UNIT)
+    elif b <= 0.0 and d <= 0.0:
+        _store(work, o, b * d, a * c, _UNIT)
+    else:
+        work[0, o], work[1, o] = _product(a, b, c, d)
+
+
 @njit(**_OPTIONS)
 @typing.no_type_check
 def bound_one(program, constants, work, low, high, out_low, out_high):
@@ -307,13 +334,19 @@ def bound_one(program, constants, work, low, high, out_low, out_high):
         work[0, i] = constants[i]
         work[1, i] = constants[i]
     for k in range(program.shape[0]):
-        code, o, a, b = program[k, 0], program[k, 1], program[k, 2], program[k, 3]
+        code, o, a, b = np.int64(program[k, 0]), program[k, 1], program[k, 2], program[k, 3]
         if code == Op.LOAD:
             work[0, o], work[1, o] = low[a], high[a]
         elif code == Op.STORE:
             out_low[o], out_high[o] = work[0, a], work[1, a]
         elif code == Op.SQ or (code == Op.MUL and a == b):
             work[0, o], work[1, o] = _square(work[0, a], work[1, a])
+        elif code == Op.MUL:
+            _multiply_into(work, o, work[0, a], work[1, a], work[0, b], work[1, b])
+        elif code == Op.ADD:
+            _store(work, o, work[0, a] + work[0, b], work[1, a] + work[1, b], _UNIT)
+        elif code == Op.SUB:
+            _store(work, o, work[0, a] - work[1, b], work[1, a] - work[0, b], _UNIT)
         else:
             left, right = _apply(code, work[0, a], work[1, a], work[0, b], work[1, b])
             if not left <= right:

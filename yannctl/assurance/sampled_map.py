@@ -97,7 +97,7 @@ class Flow:
     substeps: int = 1
     nx: int = field(init=False)
     nu: int = field(init=False)
-    tapes: tuple[IntervalTape, IntervalTape, IntervalTape] = field(init=False)
+    tapes: tuple[tuple[IntervalTape, IntervalTape], ...] = field(init=False)
 
     def __post_init__(self) -> None:
         _check_signature(self.rate)
@@ -123,7 +123,7 @@ class Flow:
         """
         from .flow_kernels import enclose_many
 
-        nz = self.tapes[0].n_in
+        nz = self.tapes[0][0].n_in
         lower, upper = _boxes(low, high, nz)
         batch = lower.shape[:-1]
         zones = np.ascontiguousarray(np.stack([lower, upper], axis=-2).reshape(-1, 2, nz))
@@ -136,9 +136,14 @@ class Flow:
         return Enclosure(centre.reshape(shape), image.reshape(shape), jacobian.reshape(*shape, nz), tube.reshape(shape))
 
     def kernel_data(self) -> tuple[Any, ...]:
-        """Give the first six arguments of the kernels: three tapes with work space, sizes, step and scale."""
-        tapes = tuple((t.tape.program, t.tape.constants, np.empty((2, t.tape.n_slots))) for t in self.tapes)
-        return *tapes, np.array([self.nx, self.substeps]), self.dt / self.substeps, self.scale
+        """Give the first six arguments of the kernels: three parts with work space, sizes, step and scale."""
+
+        def data(tape: IntervalTape) -> tuple[Any, ...]:
+            # Unsigned, so that the kernel need not look for indices that count from the end.
+            return tape.tape.program.astype(np.uint64), tape.tape.constants, np.empty((2, tape.tape.n_slots))
+
+        parts = tuple((*data(whole), *data(value)) for whole, value in self.tapes)
+        return *parts, np.array([self.nx, self.substeps]), self.dt / self.substeps, self.scale
 
 
 SampledMap = DiscreteMap | Flow
@@ -167,8 +172,8 @@ def enclose_in_pieces(
     return Enclosure(sampled.enclose(middle, middle).centre, hull(parts.image), hull(parts.jacobian), hull(parts.tube))
 
 
-def _taylor_tapes(rate: Any, h: float, order: int) -> tuple[IntervalTape, IntervalTape, IntervalTape]:
-    """Rate, Taylor polynomial of the step and its remainder, each followed by its Jacobian in (x, u, p)."""
+def _taylor_tapes(rate: Any, h: float, order: int) -> tuple[tuple[IntervalTape, IntervalTape], ...]:
+    """Rate, Taylor polynomial of the step and its remainder: followed by the Jacobian in (x, u, p), and alone."""
     import casadi as ca
 
     sizes = [rate.numel_in(i) for i in range(rate.n_in())]
@@ -183,9 +188,10 @@ def _taylor_tapes(rate: Any, h: float, order: int) -> tuple[IntervalTape, Interv
     for k in range(order):
         polynomial = polynomial + h ** (k + 1) * terms[k]
 
-    def tape(value: Any) -> IntervalTape:
+    def tape(value: Any) -> tuple[IntervalTape, IntervalTape]:
         outputs = ca.vertcat(value, ca.vec(ca.densify(ca.jacobian(value, z))))
-        return IntervalTape.from_function(ca.Function("part", [z], [ca.densify(outputs)]))
+        whole = IntervalTape.from_function(ca.Function("part", [z], [ca.densify(outputs)]))
+        return whole, IntervalTape.from_function(ca.Function("value", [z], [ca.densify(value)]))
 
     return tape(f), tape(polynomial), tape(h ** (order + 1) * terms[order])
 
