@@ -8,6 +8,7 @@ coolant pass where a validated bound of the whole period stays in S, and cools f
 """
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import product
 from typing import Any
 
@@ -23,7 +24,6 @@ from .sampled_map import Flow
 _INFLATION = 0.002  # of the parameters' distance from nominal 1, so that the chords of the polyline hold with room
 _LOWERED = 1e-9  # [K] over the rounding of lines and interpolation; the proof holds for all lines within twice of it
 _LEAST_RATE = 0.01  # [1/min], share of CA_max that A must be used up at along the border
-_HALVINGS = 10  # of the coolant's range: 0.04 K of 40 K
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,12 +98,23 @@ class BarrierSet(AbstractSafeSet):
         flat = np.ascontiguousarray(states.reshape(-1, 2))
         wanted = np.clip(np.asarray(u, dtype=float).reshape(-1), self.u_min[0], self.u_max[0])
         out = np.empty(len(flat))
-        p = np.stack([self.p_min, self.p_max])
-        filter_coolant(
-            self.flow.kernel_data(), self.lines, self.T_max, self.CA_max, p, float(self.u_min[0]), _HALVINGS, flat,
-            wanted, out,
-        )  # fmt: skip
+        flow, lines, T_max, _, CA_max, p, u_min, _ = self._kernel_data
+        filter_coolant(flow, lines, T_max, CA_max, p, u_min, flat, wanted, out)
         return out.reshape(*states.shape[:-1], 1)
+
+    def filter_one(self, x: Float[np.ndarray, " nx"], u: Float[np.ndarray, " nu"]) -> Float[np.ndarray, " nu"] | None:
+        """Filter one state in one compiled call."""
+        from .barrier_kernels import filter_one_coolant
+
+        found = filter_one_coolant(*self._kernel_data, x, float(u[0]))
+        return np.array([found]) if found == found else None  # noqa: PLR0124  (NaN asks for the long way)
+
+    @cached_property
+    def _kernel_data(self) -> tuple[Any, ...]:
+        """Flow, lines, limits, parameters and coolants as the kernels take them."""
+        p = np.stack([self.p_min, self.p_max])
+        limits = float(self.T_max), float(self.T_low), self.CA_max
+        return self.flow.kernel_data(), self.lines, *limits, p, float(self.u_min[0]), float(self.u_max[0])
 
     def action(self, x: ArrayLike) -> Float[np.ndarray, "*batch nu"]:
         """Full cooling."""

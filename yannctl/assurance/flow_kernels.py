@@ -21,15 +21,16 @@ _PICARD = 12
 
 @njit(**_OPTIONS)
 @typing.no_type_check
-def _multiply(A_low, A_high, B_low, B_high, out_low, out_high):
-    """Interval matrix product; `out` is another array than A and B."""
-    for i in range(A_low.shape[0]):
-        for j in range(B_low.shape[1]):
-            low, high = 0.0, 0.0
-            for k in range(A_low.shape[1]):
-                a, b = _product(A_low[i, k], A_high[i, k], B_low[k, j], B_high[k, j])
+def _compose(D, total, out):
+    """Jacobian (2, nx, nz) of a step after others: D in the states times theirs, plus D in the kept inputs."""
+    nx, nz = total.shape[1], total.shape[2]
+    for i in range(nx):
+        for j in range(nz):
+            low, high = (D[0, i, j], D[1, i, j]) if j >= nx else (0.0, 0.0)
+            for k in range(nx):
+                a, b = _product(D[0, i, k], D[1, i, k], total[0, k, j], total[1, k, j])
                 low, high = _out(low + a, high + b, _UNIT)
-            out_low[i, j], out_high[i, j] = low, high
+            out[0, i, j], out[1, i, j] = low, high
 
 
 @njit(**_OPTIONS)
@@ -158,11 +159,10 @@ def enclose_period(rate, taylor, remainder, sizes, h, scale, zone, centre, image
         reach[0, j], reach[1, j] = _out(zone[0, j] - middle, zone[1, j] - middle, _UNIT)
     f, t, r = np.empty((2, width)), np.empty((2, width)), np.empty((2, width))
     S, J, D = np.empty((2, nx, nz)), np.empty((2, nx, nz)), np.empty((2, nx, nz))
-    extended, product = np.zeros((2, nz, nz)), np.zeros((2, nz, nz))
-    step = np.zeros((2, nz, nz))
-    for j in range(nz):
-        extended[0, j, j] = extended[1, j, j] = 1.0
-        step[0, j, j] = step[1, j, j] = 1.0
+    total = np.empty((2, nx, nz))
+    D_total[:] = 0.0
+    for i in range(nx):
+        D_total[0, i, i] = D_total[1, i, i] = 1.0
     tube[:] = zone[:, :nx]
     for _ in range(substeps):
         # The middle on its own: without the spread of the set its remainder is small.
@@ -170,18 +170,16 @@ def enclose_period(rate, taylor, remainder, sizes, h, scale, zone, centre, image
             return False
         if not _local_step(rate, taylor, remainder, nx, h, scale, z, box, f, t, r, S, J, D):
             return False
-        step[:, :nx] = D
         tube[0], tube[1] = np.minimum(tube[0], box[0, :nx]), np.maximum(tube[1], box[1, :nx])
-        _multiply(step[0], step[1], extended[0], extended[1], product[0], product[1])
-        extended[:] = product
+        total[:] = D_total
+        _compose(D, total, D_total)
         for i in range(nx):
             direct_low, direct_high = _out(t[0, i] + r[0, i], t[1, i] + r[1, i], _UNIT)
-            a, b = _image(extended[0], extended[1], reach[0], reach[1], i)
+            a, b = _image(D_total[0], D_total[1], reach[0], reach[1], i)
             low, high = _out(centre[0, i] + a, centre[1, i] + b, _UNIT)
             z[0, i], z[1, i] = max(low, direct_low), min(high, direct_high)
         point[:, :nx] = centre
     image[:] = z[:, :nx]
-    D_total[:] = extended[:, :nx, :]
     return True
 
 

@@ -15,7 +15,7 @@ from yannctl.tape.opcodes import Op
 
 _UNIT = 2.3e-16  # a little more than one unit in the last place, relative
 _LIBRARY = 8 * _UNIT
-_TINY = 1e-300
+_TINY = 1e-150  # far above the underflow it stands for; its products do not become slow denormal numbers
 _PI = math.pi
 _FAR = 1e6  # beyond it the argument of sin and cos is not reduced
 _OPTIONS = {"cache": True, "error_model": "numpy"}
@@ -326,6 +326,18 @@ def _multiply_into(work, o, a, b, c, d):
         work[0, o], work[1, o] = _product(a, b, c, d)
 
 
+@njit(inline="always", **_OPTIONS)
+@typing.no_type_check
+def _divide_into(work, o, a, b, c, d):
+    """`_quotient` with a positive divisor first."""
+    if c > 0.0 and a >= 0.0:
+        _store(work, o, a / d, b / c, _UNIT)
+    elif c > 0.0 and b <= 0.0:
+        _store(work, o, a / c, b / d, _UNIT)
+    else:
+        work[0, o], work[1, o] = _quotient(a, b, c, d)
+
+
 @njit(**_OPTIONS)
 @typing.no_type_check
 def bound_one(program, constants, work, low, high, out_low, out_high):
@@ -347,6 +359,8 @@ def bound_one(program, constants, work, low, high, out_low, out_high):
             _store(work, o, work[0, a] + work[0, b], work[1, a] + work[1, b], _UNIT)
         elif code == Op.SUB:
             _store(work, o, work[0, a] - work[1, b], work[1, a] - work[0, b], _UNIT)
+        elif code == Op.DIV:
+            _divide_into(work, o, work[0, a], work[1, a], work[0, b], work[1, b])
         else:
             left, right = _apply(code, work[0, a], work[1, a], work[0, b], work[1, b])
             if not left <= right:

@@ -70,6 +70,19 @@ class AbstractSafeSet(ABC):
             u: inputs (..., nu) [u_units].
         """
 
+    def filter_one(self, x: Float[np.ndarray, " nx"], u: Float[np.ndarray, " nu"]) -> Float[np.ndarray, " nu"] | None:
+        """Filter one state without any array work where a kernel can.
+
+        Args:
+            x: state (nx,) [x_units].
+            u: proposed input (nu,) [u_units].
+
+        Returns:
+            The nearest safe input found (nu,); None where the long way must be taken: a state outside the set, a
+            proposal that is not finite, or no kernel.
+        """
+        return None
+
     def contains(self, x: ArrayLike) -> Bool[np.ndarray, "..."]:
         """Tell which states are inside.
 
@@ -134,22 +147,15 @@ class PolytopicSet(AbstractSafeSet):
         """Input whose worst line is violated least."""
         return self._lead(x)
 
-    def filter_one(self, x: Float[np.ndarray, " nx"], u: float) -> float:
-        """Filter one state without any array work: the nearest safe input, or NaN where the long way must be taken.
-
-        Args:
-            x: state (nx,) [x_units].
-            u: proposed input [u_units].
-
-        Returns:
-            The input; NaN for a state outside the set or a proposal that is not finite.
-        """
+    def filter_one(self, x: Float[np.ndarray, " nx"], u: Float[np.ndarray, " nu"]) -> Float[np.ndarray, " nu"] | None:
+        """Filter one state in one compiled call."""
         from .clip_kernels import filter_one
 
         found, clip = self.certificate.found, self.clip
-        return filter_one(
-            found.H, found.h, clip.F_low, clip.g_low, clip.F_high, clip.g_high, clip.u_min, clip.u_max, x, u
+        value = filter_one(
+            found.H, found.h, clip.F_low, clip.g_low, clip.F_high, clip.g_high, clip.u_min, clip.u_max, x, float(u[0])
         )
+        return np.array([value]) if value == value else None  # noqa: PLR0124  (NaN asks for the long way)
 
     def enclose(self, x: ArrayLike, u: ArrayLike) -> Float[np.ndarray, "*batch 2 nx"]:
         """Hull of the models of one period, widened by W."""

@@ -9,7 +9,7 @@ from yannctl.errors import ModelError
 from yannctl.geometry.validation import vector
 from yannctl.types import ArrayLike, Bool, Float
 
-from .safe_set import AbstractSafeSet, PolytopicSet
+from .safe_set import AbstractSafeSet
 
 Law = Callable[[np.ndarray], np.ndarray]
 
@@ -60,7 +60,6 @@ class SafetyFilter:
         states: tuple[int, ...] | None = None,
     ) -> None:
         self.safe_set, self.law, self.states = safe_set, law, states
-        self._polytope = safe_set if isinstance(safe_set, PolytopicSet) and states is None else None
         n = safe_set.nx
         self.domain_min = vector("domain_min", -np.inf if domain_min is None else domain_min, n, infinite=True)
         self.domain_max = vector("domain_max", np.inf if domain_max is None else domain_max, n, infinite=True)
@@ -79,11 +78,11 @@ class SafetyFilter:
         Returns:
             Inputs to apply (..., nu) [u_units], finite and within the bounds.
         """
-        polytope = self._polytope
-        if polytope is not None and isinstance(x, np.ndarray) and x.ndim == 1 and np.shape(u) == (1,):
-            quick = polytope.filter_one(x, float(np.asarray(u)[0]))
-            if quick == quick:  # noqa: PLR0124  (NaN asks for the long way)
-                return np.array([quick])
+        if self.states is None and isinstance(x, np.ndarray) and x.shape == (self.safe_set.nx,) and x.dtype == float:
+            proposed = np.asarray(u, dtype=float)
+            quick = self.safe_set.filter_one(x, proposed) if proposed.shape == (self.safe_set.nu,) else None
+            if quick is not None:
+                return quick
         return self.decide(x, u).u
 
     def decide(self, x: ArrayLike, u: ArrayLike) -> Decision:

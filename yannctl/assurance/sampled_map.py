@@ -85,6 +85,8 @@ class Flow:
         scale: typical size of each state (nx,) [x_units]; it only makes the bounds tighter.
         order: degree of the Taylor polynomial.
         substeps: validated steps a period.
+        slope_order: degree of the polynomial that bounds the sensitivities, None for `order`; a smaller one is quicker
+            and wider.
 
     Raises:
         ModelError: a period or scale that is not positive, or a function of another form.
@@ -95,6 +97,7 @@ class Flow:
     scale: Float[np.ndarray, " nx"] | Any
     order: int = 4
     substeps: int = 1
+    slope_order: int | None = None
     nx: int = field(init=False)
     nu: int = field(init=False)
     tapes: tuple[tuple[IntervalTape, IntervalTape], ...] = field(init=False)
@@ -109,7 +112,8 @@ class Flow:
         if scale.shape != (self.nx,) or not np.all(scale > 0):
             raise ModelError("scale", f"is {scale}, expected {self.nx} positive numbers")
         object.__setattr__(self, "scale", scale)
-        object.__setattr__(self, "tapes", _taylor_tapes(self.rate, self.dt / self.substeps, self.order))
+        slope_order = self.order if self.slope_order is None else self.slope_order
+        object.__setattr__(self, "tapes", _taylor_tapes(self.rate, self.dt / self.substeps, self.order, slope_order))
 
     def enclose(self, low: ArrayLike, high: ArrayLike) -> Enclosure:
         """Bound the flow over the period and its sensitivities for boxes of (x, u, p).
@@ -172,7 +176,7 @@ def enclose_in_pieces(
     return Enclosure(sampled.enclose(middle, middle).centre, hull(parts.image), hull(parts.jacobian), hull(parts.tube))
 
 
-def _taylor_tapes(rate: Any, h: float, order: int) -> tuple[tuple[IntervalTape, IntervalTape], ...]:
+def _taylor_tapes(rate: Any, h: float, order: int, slope_order: int) -> tuple[tuple[IntervalTape, IntervalTape], ...]:
     """Rate, Taylor polynomial of the step and its remainder: followed by the Jacobian in (x, u, p), and alone."""
     import casadi as ca
 
@@ -182,18 +186,22 @@ def _taylor_tapes(rate: Any, h: float, order: int) -> tuple[tuple[IntervalTape, 
     cuts = np.cumsum(sizes[1:])[:-1].tolist()
     f = ca.densify(rate(x, *ca.vertsplit(rest, [0, *cuts, rest.numel()])))
     terms = [f]
-    for k in range(2, order + 2):
+    for k in range(2, max(order, slope_order) + 2):
         terms.append(ca.jtimes(terms[-1], x, f) / k)
-    polynomial = x
-    for k in range(order):
-        polynomial = polynomial + h ** (k + 1) * terms[k]
 
-    def tape(value: Any) -> tuple[IntervalTape, IntervalTape]:
-        outputs = ca.vertcat(value, ca.vec(ca.densify(ca.jacobian(value, z))))
+    def polynomial(degree: int) -> Any:
+        return x + sum((h ** (k + 1) * terms[k] for k in range(degree)), ca.SX.zeros(x.numel()))
+
+    def remainder(degree: int) -> Any:
+        return h ** (degree + 1) * terms[degree]
+
+    def tapes(sloped: Any, value: Any) -> tuple[IntervalTape, IntervalTape]:
+        outputs = ca.vertcat(sloped, ca.vec(ca.densify(ca.jacobian(sloped, z))))
         whole = IntervalTape.from_function(ca.Function("part", [z], [ca.densify(outputs)]))
         return whole, IntervalTape.from_function(ca.Function("value", [z], [ca.densify(value)]))
 
-    return tape(f), tape(polynomial), tape(h ** (order + 1) * terms[order])
+    parts = ((polynomial(slope_order), polynomial(order)), (remainder(slope_order), remainder(order)))
+    return tapes(f, f), *(tapes(*pair) for pair in parts)
 
 
 def _check_signature(function: Any) -> None:

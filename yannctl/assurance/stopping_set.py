@@ -13,6 +13,7 @@ turn) until that fits. Not covered: side slip, errors of measurement and of the 
 """
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -20,8 +21,6 @@ from yannctl.types import ArrayLike, Float
 
 from .safe_set import AbstractSafeSet, _states
 
-_HALVINGS = 12
-_SLACK = 1e-6  # what an accepted command must leave, over the error of a simulation [m]
 _ROUND = 1e-12  # outward, over the rounding of the closed forms [m]
 
 
@@ -85,18 +84,31 @@ class StoppingSet(AbstractSafeSet):
 
     def nearest(self, x: ArrayLike, u: ArrayLike) -> Float[np.ndarray, "*batch nu"]:
         """Lower the speed until the period and the stop after it fit; stop where nothing does."""
+        from .stopping_kernels import filter_commands
+
         states = _states(x, self.nx)
-        wanted = self._wheels(np.asarray(u, dtype=float))
-        low, high = np.zeros(states.shape[:-1]), np.ones(states.shape[:-1])
-        keep = self._fits(states, wanted)
-        turning = self._fits(states, wanted * np.array([0.0, 1.0]))
-        for _ in range(_HALVINGS):
-            middle = 0.5 * (low + high)
-            fits = self._fits(states, np.stack([middle * wanted[..., 0], wanted[..., 1]], axis=-1))
-            low, high = np.where(fits, middle, low), np.where(fits, high, middle)
-        slower = np.stack([low * wanted[..., 0], wanted[..., 1]], axis=-1)
-        out = np.where(turning[..., None], slower, 0.0)
-        return np.where(keep[..., None], wanted, out)
+        flat = np.ascontiguousarray(states.reshape(-1, self.nx))
+        commands = np.ascontiguousarray(np.asarray(u, dtype=float).reshape(-1, 2))
+        out = np.empty_like(commands)
+        filter_commands(self._kernel_data, flat, commands, out)
+        return out.reshape(*states.shape[:-1], 2)
+
+    def filter_one(self, x: Float[np.ndarray, " nx"], u: Float[np.ndarray, " nu"]) -> Float[np.ndarray, " nu"] | None:
+        """Filter one state in one compiled call."""
+        from .stopping_kernels import filter_one_command
+
+        v, w = filter_one_command(self._kernel_data, x, u)
+        return np.array([v, w]) if v == v else None  # noqa: PLR0124  (NaN asks for the long way)
+
+    @cached_property
+    def _kernel_data(self) -> tuple[float, ...]:
+        """Numbers the kernels take, in the order of `stopping_kernels`."""
+        decay = np.exp(-self.dt / np.array([self.lag_min, self.lag_max])) * np.array([1 - 1e-14, 1 + 1e-14])
+        numbers = (
+            self.half_width, self.bend, self.lag_min, self.lag_max, self.speed_gain, self.turn_gain, self.dt,
+            *decay, *self.u_min, *self.u_max, self.half_track,
+        )  # fmt: skip
+        return tuple(float(number) for number in numbers)
 
     def action(self, x: ArrayLike) -> Float[np.ndarray, "*batch nu"]:
         """Stop."""
@@ -117,14 +129,6 @@ class StoppingSet(AbstractSafeSet):
         out[..., 0, 1], out[..., 1, 1] = states[..., 1] + left, states[..., 1] + right
         out[..., :, 2:4] = ends
         return out
-
-    def _fits(self, states: np.ndarray, u: np.ndarray) -> np.ndarray:
-        """Whether the period under u and the stop after it stay in the corridor."""
-        way, left, right, ends = self._period(states, u)
-        rest = self.lag_max * self.speed_gain * np.maximum(ends[..., 1, 0], 0.0)
-        turn = self.lag_max * self.turn_gain * np.abs(ends[..., :, 1]).max(axis=-1) + self.bend * rest
-        sides = self._sides(states, way + rest, left - turn, right + turn)
-        return (sides.max(axis=-1) <= self.half_width - _SLACK) & (ends[..., 0, 0] >= 0)
 
     def _period(self, states: np.ndarray, u: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Way covered, turn to the right and left (both while under way), and ends of v and omega."""
@@ -151,12 +155,6 @@ class StoppingSet(AbstractSafeSet):
         left = ey + way * np.maximum(_largest_sine(psi + low, psi + high), 0.0)
         right = -ey + way * np.maximum(_largest_sine(-psi - high, -psi - low), 0.0)
         return np.stack([left, right], axis=-1) + _ROUND
-
-    def _wheels(self, u: np.ndarray) -> np.ndarray:
-        """Commands within the bounds and the wheels' diamond, as the motors would clip them, turn first."""
-        clipped = np.clip(u, self.u_min, self.u_max)
-        limit = self.u_max[0] - self.half_track * np.abs(clipped[..., 1])
-        return np.stack([np.minimum(clipped[..., 0], np.maximum(limit, 0.0)), clipped[..., 1]], axis=-1)
 
 
 def _largest_sine(low: np.ndarray, high: np.ndarray) -> np.ndarray:

@@ -44,7 +44,7 @@ def reactor_barrier(mismatch: float = REACTOR_MISMATCH, dt: float = 0.1, Tc_max:
 
     plant = CSTR(dt=dt, Tc_max=Tc_max)
     rate = field_function(plant, smooth_reactor_rate, ("rate", "x_dot"), {"p": ("k0", "UA")})
-    flow = Flow(rate, dt, np.array([0.1, 10.0]), order=3, substeps=max(1, round(50 * dt)))
+    flow = Flow(rate, dt, np.array([0.1, 10.0]), order=3, substeps=max(1, round(50 * dt)), slope_order=2)
     nominal = np.array([plant.k0, plant.UA])
     bounds = float(plant.u_min[0]), float(plant.u_max[0])
     return barrier_set(flow, plant.T_max, 280.0, 1.0, bounds, (1 - mismatch) * nominal, (1 + mismatch) * nominal)
