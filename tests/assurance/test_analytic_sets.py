@@ -126,3 +126,41 @@ def test_attacks_are_repelled(name, steps, policy):
     outcome = attack(target(name), policy, steps, steps // 20, seed=1)
     assert outcome.violations == outcome.exits == outcome.infeasible == 0
     assert outcome.unfiltered_violated >= 0.9
+
+
+def test_one_call_gives_what_many_give_and_searches_as_well_as_bisection(barrier):
+    """The enclosure decides each coolant on its own; plain bisection against it finds hardly a warmer one."""
+    rng = np.random.default_rng(7)
+    CA = rng.uniform(barrier.corners[0, 0], 0.99, 60)
+    x = np.column_stack([CA, barrier.border(CA) - 10.0 ** rng.uniform(-3, 1, 60)])
+    wanted = rng.uniform(285, 320, (60, 1))
+    given = barrier.nearest(x, wanted)
+    for state, proposal, u in zip(x, wanted, given, strict=True):
+        np.testing.assert_array_equal(barrier.filter_one(state, proposal), u)
+    low, high = np.full(60, 280.0), wanted[:, 0].copy()
+    whole = barrier.nearest(x, wanted)[:, 0] == wanted[:, 0]
+    for _ in range(10):
+        middle = 0.5 * (low + high)
+        safe = barrier.nearest(x, middle[:, None])[:, 0] == middle
+        low, high = np.where(safe, middle, low), np.where(safe, high, middle)
+    best = np.where(whole, wanted[:, 0], low)
+    assert (given[:, 0] <= best + 0.05).all()
+    assert (best - given[:, 0]).mean() < 0.5
+    assert barrier.filter_one(np.array([0.6, 364.0]), np.array([300.0])) is None
+    assert barrier.filter_one(x[0], np.array([np.nan])) is None
+
+
+def test_one_command_is_filtered_as_many_are():
+    stopping = robot_stopping_set()
+    x = robot_states(2000, 8)
+    u = np.random.default_rng(9).uniform(stopping.u_min - 0.1, stopping.u_max + 0.1, (2000, 2))
+    given, inside = stopping.nearest(x, u), stopping.contains(x)
+    for state, proposal, result, within in zip(x, u, given, inside, strict=True):
+        alone = stopping.filter_one(state, proposal)
+        assert (alone is not None) == within
+        if within:
+            np.testing.assert_array_equal(alone, result)
+    # What was accepted leaves room for the period and the stop, by the formulas of the set itself.
+    bounds = stopping.enclose(x[inside], given[inside])
+    assert (np.abs(bounds[:, :, 0]) <= 0.1).all()
+    assert stopping.filter_one(x[0], np.array([np.nan, 0.0])) is None

@@ -15,7 +15,7 @@ from .interval_kernels import _OPTIONS, _UNIT, _out, _product
 
 _SLACK = 1e-6  # [K], far above the rounding of the sum and of a simulation
 _CELLS = 1024  # of the coolant's range up to the proposal: 0.04 K of 40 K
-_NEAR = 0.01  # [K], slack below which a warmer coolant is not looked for
+_NEAR = 0.03  # [K], slack below which a warmer coolant is not looked for
 _LOWERED = 3e-9  # [K], more than what lies between the lines and the set's border
 
 
@@ -52,15 +52,17 @@ def _plainly_safe(flow, work, lines, T_max, CA_max, p, x, u):
 @njit(**_OPTIONS)
 @typing.no_type_check
 def _slack(flow, work, lines, T_max, CA_max, p, x, u):
-    """Least room [K] below the border one period later, over all parameters; -inf where T may exceed its limit."""
+    """Least room [K] below the border one period later and below the limit on the way; -inf without a bound."""
     rate, taylor, remainder, sizes, h, scale = flow
     zone, centre, image, D, tube = work[0], work[1], work[2], work[3], work[4]
     _place(work, p, x, u)
     if not enclose_period(rate, taylor, remainder, sizes, h, scale, zone, centre, image, D, tube):
         return -np.inf
-    if not (tube[1, 1] <= T_max and image[0, 0] >= 0.0 and image[1, 0] <= CA_max):
+    if not (image[0, 0] >= 0.0 and image[1, 0] <= CA_max):
         return -np.inf
-    least = np.inf
+    least = T_max - tube[1, 1]
+    if not least >= 0.0 and not least < 0.0:
+        return -np.inf
     for k in range(lines.shape[0]):
         if lines[k, 3] >= image[0, 0] and lines[k, 2] <= image[1, 0]:
             room = lines[k, 1] - _SLACK - _highest(lines[k, 0], D, zone, centre)
@@ -94,8 +96,22 @@ def _warmest(flow, work, lines, T_max, CA_max, p, u_min, x, u):
     room_high = _slack(flow, work, lines, T_max, CA_max, p, x, u)
     if room_high >= 0.0:
         return u
-    room_low = _slack(flow, work, lines, T_max, CA_max, p, x, u_min)
-    low, high = 0, _CELLS
+    low, high, room_low = 0, _CELLS, np.inf
+    if math.isfinite(room_high):
+        # A first guess by the slope at the proposal; it only says where to look.
+        D = work[3]
+        rate = max(0.5 * (D[0, 1, 2] + D[1, 1, 2]), 1e-3) * (u - u_min) / _CELLS
+        middle = _CELLS + math.floor((room_high - 0.5 * _NEAR) / rate)
+        if middle <= 0:
+            return u_min
+        middle = min(middle, _CELLS - 1)
+        room = _slack(flow, work, lines, T_max, CA_max, p, x, u_min + (u - u_min) * (middle / _CELLS))
+        if room >= 0.0:
+            low, room_low = middle, room
+        else:
+            high, room_high = middle, room
+    if low == 0:
+        room_low = _slack(flow, work, lines, T_max, CA_max, p, x, u_min)
     secant = True
     while high - low > 1 and room_low > _NEAR:
         middle = (low + high) // 2
@@ -137,11 +153,11 @@ def filter_coolant(flow, lines, T_max, CA_max, p, u_min, x, u, out):
 @typing.no_type_check
 def filter_one_coolant(flow, lines, T_max, T_low, CA_max, p, u_min, u_max, x, u):
     """Filter one state that is surely in the set; NaN for any other, and for a proposal that is not finite."""
-    CA, T = x[0], x[1]
-    if not (math.isfinite(u) and CA >= 0.0 and CA <= CA_max and T >= T_low and T <= T_max - _LOWERED):
+    share, heat = x[0], x[1]
+    if not (math.isfinite(u) and 0.0 <= share <= CA_max and T_low <= heat <= T_max - _LOWERED):
         return np.nan
     for k in range(lines.shape[0]):
-        if lines[k, 2] <= CA <= lines[k, 3] and not T <= lines[k, 0] * CA + lines[k, 1] - _LOWERED:
+        if lines[k, 2] <= share <= lines[k, 3] and not heat <= lines[k, 0] * share + lines[k, 1] - _LOWERED:
             return np.nan
     work = work_space(flow, p.shape[1])
     return _warmest(flow, work, lines, T_max, CA_max, p, u_min, x, min(max(u, u_min), u_max))

@@ -106,7 +106,8 @@ class BarrierSet(AbstractSafeSet):
         """Filter one state in one compiled call."""
         from .barrier_kernels import filter_one_coolant
 
-        found = filter_one_coolant(*self._kernel_data, x, float(u[0]))
+        flow, lines, T_max, T_low, CA_max, p, u_min, u_max = self._kernel_data
+        found = filter_one_coolant(flow, lines, T_max, T_low, CA_max, p, u_min, u_max, x, float(u[0]))
         return np.array([found]) if found == found else None  # noqa: PLR0124  (NaN asks for the long way)
 
     @cached_property

@@ -340,6 +340,15 @@ def _divide_into(work, o, a, b, c, d):
 
 @njit(**_OPTIONS)
 @typing.no_type_check
+def _apply_into(work, o, code, a, b):
+    left, right = _apply(code, work[0, a], work[1, a], work[0, b], work[1, b])
+    if not left <= right:
+        left, right = -np.inf, np.inf
+    work[0, o], work[1, o] = left, right
+
+
+@njit(**_OPTIONS)
+@typing.no_type_check
 def bound_one(program, constants, work, low, high, out_low, out_high):
     """Bound every output of the tape on one box; `work` is (2, slots)."""
     for i in range(constants.size):
@@ -362,10 +371,7 @@ def bound_one(program, constants, work, low, high, out_low, out_high):
         elif code == Op.DIV:
             _divide_into(work, o, work[0, a], work[1, a], work[0, b], work[1, b])
         else:
-            left, right = _apply(code, work[0, a], work[1, a], work[0, b], work[1, b])
-            if not left <= right:
-                left, right = -np.inf, np.inf
-            work[0, o], work[1, o] = left, right
+            _apply_into(work, o, code, a, b)
 
 
 @njit(**_OPTIONS)

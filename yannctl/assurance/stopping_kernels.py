@@ -26,11 +26,11 @@ def _largest_sine(low, high):
 
 @njit(**_OPTIONS)
 @typing.no_type_check
-def _side(data, ey, psi, way, low, high):
+def _side(ey, psi, way, low, high):
     """Larger bound of +ey and -ey after covering `way` with headings psi + [low, high]."""
     left = ey + way * max(_largest_sine(psi + low, psi + high), 0.0)
     right = -ey + way * max(_largest_sine(-psi - high, -psi - low), 0.0)
-    if not (left == left and right == right):
+    if math.isnan(left + right):
         return np.inf
     return max(left, right) + _ROUND
 
@@ -55,9 +55,9 @@ def _fits(data, x, v_command, w_command):
     size *= 1 + 1e-12
     right = (0.0 if one_way and w_command < 0 else size) + bend * way
     left = -(0.0 if one_way and w_command >= 0 else size) - bend * way
-    rest = lag_max * speed_gain * max(max(v_one, v_two), 0.0)
+    rest = lag_max * speed_gain * max(v_one, v_two, 0.0)
     turn = lag_max * turn_gain * max(abs(w_one), abs(w_two)) + bend * rest
-    side = _side(data, x[0], x[1], way + rest, left - turn, right + turn)
+    side = _side(x[0], x[1], way + rest, left - turn, right + turn)
     return side <= half_width - _SLACK and min(v_one, v_two) >= 0
 
 
@@ -67,7 +67,7 @@ def _slowed(data, x, v, w):
     """The command within bounds and the wheels' diamond (turn first), slowed until it fits; a stop where none does."""
     v_min, w_min, v_max, w_max, half_track = data[9:]
     w = min(max(w, w_min), w_max)
-    v = min(min(max(v, v_min), v_max), max(v_max - half_track * abs(w), 0.0))
+    v = min(max(v, v_min), v_max, max(v_max - half_track * abs(w), 0.0))
     if _fits(data, x, v, w):
         return v, w
     if not _fits(data, x, 0.0, w):
@@ -99,6 +99,6 @@ def filter_one_command(data, x, u):
         return np.nan, np.nan
     way = lag_max * speed_gain * x[2]
     turn = lag_max * turn_gain * abs(x[3]) + bend * way
-    if not _side(data, x[0], x[1], way, -turn, turn) <= half_width:
+    if not _side(x[0], x[1], way, -turn, turn) <= half_width:
         return np.nan, np.nan
     return _slowed(data, x, u[0], u[1])
