@@ -5,6 +5,8 @@ import numpy as np
 from yannctl.errors import ModelError
 from yannctl.solvers.lp import LinearProgram
 
+from .kernels_presolve import invert_root
+
 
 def inverse_root(H: np.ndarray, condition_limit: float) -> np.ndarray | None:
     """Return R^-1 of H = R'R, None when H is singular to within the limit.
@@ -16,20 +18,17 @@ def inverse_root(H: np.ndarray, condition_limit: float) -> np.ndarray | None:
     Raises:
         ModelError: H is not positive semidefinite.
     """
-    diagonal = np.diag(H)
-    unit = 1.0 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
-    scaled = H * (unit[:, None] * unit)  # has the condition number that scaling cannot cure
-    try:
-        inverse = np.linalg.inv(np.linalg.cholesky(scaled)).T
-    except np.linalg.LinAlgError:
-        inverse = None
+    inverse, unit = np.empty(H.shape), np.empty(len(H))
+    square = invert_root(np.array(H, dtype=float, order="C"), unit, inverse)
     # |scaled^-1| <= |inverse|^2 and |scaled| <= nz
-    if inverse is not None and np.vdot(inverse, inverse) * len(H) < condition_limit and diagonal.min() > 0:
+    if 0.0 < square * len(H) < condition_limit:
         return unit[:, None] * inverse
-    values = np.linalg.eigvalsh(scaled)
+    diagonal = np.diag(H)
+    size = 1.0 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
+    values = np.linalg.eigvalsh(H * (size[:, None] * size))  # has the condition number that scaling cannot cure
     if values[0] < -1e-9 * max(values[-1], 1e-300):
         raise ModelError("H", f"is not positive semidefinite (eigenvalue {values[0]:.3g} after scaling)")
-    if inverse is None or values[0] <= values[-1] / condition_limit or diagonal.min() <= 0:
+    if square < 0 or values[0] <= values[-1] / condition_limit:
         return None
     return unit[:, None] * inverse
 

@@ -14,9 +14,9 @@ from jaxtyping import Float, Int
 from yannctl.errors import ModelError
 
 from .hessian import inverse_root, raised
+from .kernels_presolve import KEPT, ZERO, never_active, scale_rows, tidy
 
 _DEPENDENT = 1e-10  # equality rows whose singular value is below this share of the largest depend on the others
-_FAR = 1e150  # stands in for an infinite bound where zero times infinity would be undefined
 
 
 @dataclass(frozen=True)
@@ -110,30 +110,35 @@ def presolve(
     if not (half > 0).all():
         index = int(np.argmin(half))
         raise ModelError("theta_min", "must lie below theta_max", index=index, remedy="leave out fixed parameters")
-    A = np.asarray(mpqp.A, dtype=float)
-    R = np.column_stack([mpqp.B * half, mpqp.b + mpqp.B @ centre])  # right-hand side as a function of [theta_s; 1]
-    L = np.column_stack([mpqp.F * half, mpqp.f + mpqp.F @ centre])
+    A, R = np.array(mpqp.A, dtype=float, order="C"), _in_scaled(mpqp.B, mpqp.b, centre, half)
+    L = _in_scaled(mpqp.F, mpqp.f, centre, half)
     S, s, problem = _parameter_set(mpqp, centre, half)
-    A, R, rows, S, s, zero_problem = _split_zero_rows(A, R, S, s)
-    A, R, rows, pairs, pair_problem = _match_rows(A, R, rows, duplicate_tolerance)
+    A, R, rows, S, s, pairs, row_problem = _tidy_rows(A, R, np.arange(len(A)), S, s, duplicate_tolerance)
     N, Z0 = np.eye(A.shape[1]), np.zeros((A.shape[1], R.shape[1]))
-    equalities, problems = [(i, j) for _, i, j in pairs], [problem, zero_problem, pair_problem]
+    equalities, problems = [(i, j) for _, i, j in pairs], [problem, row_problem]
     while pairs:  # rows may have become constant, or equalities, once others are gone
         equal = [position for position, _, _ in pairs]
         basis, offset, contradiction = _solve_equalities(A[equal], R[equal], rows[equal])
         N, Z0 = N @ basis, Z0 + N @ offset
         keep = np.setdiff1d(np.arange(len(rows)), equal)
-        A, R, rows = A[keep] @ basis, R[keep] - A[keep] @ offset, rows[keep]
-        A, R, index, S, s, zero_problem = _split_zero_rows(A, R, S, s)
-        A, R, rows, pairs, pair_problem = _match_rows(A, R, rows[index], duplicate_tolerance)
+        A, R, rows = np.ascontiguousarray(A[keep] @ basis), R[keep] - A[keep] @ offset, rows[keep]
+        A, R, rows, S, s, pairs, row_problem = _tidy_rows(A, R, rows, S, s, duplicate_tolerance)
         equalities += [(i, j) for _, i, j in pairs]
-        problems += [contradiction, zero_problem, pair_problem]
+        problems += [contradiction, row_problem]
     A, R, rows = _drop_never_active(A, R, rows)
     form = _least_distance(mpqp.H, L, N, Z0, A, R, regularisation, condition_limit)
     return ReducedProgram(
         **form, S=S, s=s, rows=rows, equalities=tuple(equalities), centre=centre, half_range=half,
         problem=next(filter(None, problems), ""),
     )  # fmt: skip
+
+
+def _in_scaled(slope: np.ndarray, constant: np.ndarray, centre: np.ndarray, half: np.ndarray) -> np.ndarray:
+    """Return slope theta + constant as a function of [theta_s; 1]."""
+    result = np.empty((len(constant), len(half) + 1))
+    result[:, :-1] = slope * half
+    result[:, -1] = constant + slope @ centre
+    return result
 
 
 def _parameter_set(mpqp: Any, centre: np.ndarray, half: np.ndarray) -> tuple[np.ndarray, np.ndarray, str]:
@@ -162,71 +167,28 @@ def _append_parameter_rows(
     return S, s, ""
 
 
-def _split_zero_rows(
-    A: np.ndarray, R: np.ndarray, S: np.ndarray, s: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, str]:
-    """Normalise the rows; move those without a decision variable to the parameter set."""
-    norm = np.sqrt((A * A).sum(axis=1))
-    size = norm + np.abs(R).sum(axis=1)
-    zero = norm <= 1e-13 * size
-    problem = ""
-    if zero.any():
-        S, s, problem = _append_parameter_rows(S, s, -R[zero, :-1], R[zero, -1])
-    rows = np.flatnonzero(~zero)
-    unit = 1.0 / norm[rows, None]
-    return A[rows] * unit, R[rows] * unit, rows, S, s, problem
+def _tidy_rows(
+    A: np.ndarray, R: np.ndarray, rows: np.ndarray, S: np.ndarray, s: np.ndarray, tolerance: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, list[tuple[int, int, int]], str]:
+    """Normalise the rows in place; move those without a decision variable to the parameter set, drop implied ones.
 
-
-def _match_rows(
-    A: np.ndarray, R: np.ndarray, rows: np.ndarray, tolerance: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[tuple[int, int, int]], str]:
-    """Drop rows that another parallel row implies; find opposite rows that are equalities or exclude each other.
-
-    Returns the rows left and the equalities as (position, row, opposite row).
+    Returns A, R, rows, S, s, the equalities among the rows left as (position, row, opposite row), and a problem or "".
     """
-    gram = A @ A.T
-    near = np.nonzero(np.abs(gram) > 1 - 1e-9)
-    drop = np.zeros(len(A), dtype=bool)
-    size = tolerance * (1.0 + np.abs(R).sum(axis=1))
-    i, j = _pairs(A, gram, near, 1.0, tolerance)
-    if i.size:
-        gap = R[j] - R[i]
-        spread = np.abs(gap[:, :-1]).sum(axis=1) - size[i]
-        first, second = gap[:, -1] >= spread, -gap[:, -1] >= spread
-        for a, b, weaker, stronger in zip(*(x.tolist() for x in (i, j, first, second)), strict=True):
-            if not (drop[a] or drop[b]) and (weaker or stronger):
-                drop[b if weaker else a] = True
-    pairs, problem = [], ""
-    i, j = _pairs(A, gram, near, -1.0, tolerance)
-    gap = R[i] + R[j]
-    equal = np.abs(gap).max(axis=1, initial=0.0) <= size[i]
-    opposed = gap[:, -1] + np.abs(gap[:, :-1]).sum(axis=1) < -size[i]
-    for place in np.flatnonzero(equal | opposed):
-        a, b = int(i[place]), int(j[place])
-        if drop[a] or drop[b]:
-            continue
-        if equal[place]:
-            drop[b] = True
-            pairs.append((a, int(rows[a]), int(rows[b])))
-        else:
-            problem = f"rows {rows[a]} and {rows[b]} of A contradict each other on the whole parameter box"
-    if not drop.any():
-        return A, R, rows, [], problem
-    keep = np.flatnonzero(~drop)
-    place = {int(old): new for new, old in enumerate(keep)}
-    return A[keep], R[keep], rows[keep], [(place[i], a, b) for i, a, b in pairs], problem
-
-
-def _pairs(
-    A: np.ndarray, gram: np.ndarray, near: tuple[np.ndarray, ...], sign: float, tolerance: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return those of the nearly parallel pairs i < j with A_i = sign A_j within the tolerance."""
-    chosen = (near[0] < near[1]) & (gram[near] * sign > 0)
-    i, j = near[0][chosen], near[1][chosen]
-    if not i.size:
-        return i, j
-    close = np.abs(A[i] - sign * A[j]).max(axis=1) <= tolerance
-    return i[close], j[close]
+    state, found = np.empty(len(A), dtype=np.int64), np.zeros((len(A) + 1, 2), dtype=np.int64)
+    count = tidy(A, R, tolerance, state, found)
+    first, second = found[-1].tolist()
+    problem = ""
+    if second:
+        problem = f"rows {rows[first]} and {rows[second]} of A contradict each other on the whole parameter box"
+    if not state.any():
+        return A, R, rows, S, s, [], problem
+    zero, kept = state == ZERO, state == KEPT
+    if zero.any():
+        S, s, zero_problem = _append_parameter_rows(S, s, -R[zero, :-1], R[zero, -1])
+        problem = zero_problem or problem
+    place = np.cumsum(kept) - 1
+    pairs = [(int(place[i]), int(rows[i]), int(rows[j])) for i, j in found[:count].tolist()]
+    return A[kept], R[kept], rows[kept], S, s, pairs, problem
 
 
 def _solve_equalities(A: np.ndarray, R: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, str]:
@@ -250,23 +212,10 @@ def _solve_equalities(A: np.ndarray, R: np.ndarray, rows: np.ndarray) -> tuple[n
 
 def _drop_never_active(A: np.ndarray, R: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Drop rows that the bounds on single variables keep strictly inactive for all parameters."""
-    nz = A.shape[1]
-    single = (A != 0).sum(axis=1) == 1
-    if not single.any():
+    drop = np.empty(len(A), dtype=bool)
+    if not never_active(A, R, np.empty(A.shape[1]), np.empty(A.shape[1]), drop):
         return A, R, rows
-    upper, lower = np.full(nz, np.inf), np.full(nz, -np.inf)
-    place = np.abs(A).argmax(axis=1)
-    most = R[:, -1] + np.abs(R[:, :-1]).sum(axis=1)
-    i = np.flatnonzero(single)
-    entry = A[i, place[i]]
-    bound, up = most[i] / entry, entry > 0
-    np.minimum.at(upper, place[i[up]], bound[up])
-    np.maximum.at(lower, place[i[~up]], bound[~up])
-    free = ~np.isfinite(upper), ~np.isfinite(lower)
-    upper[free[0]], lower[free[1]] = _FAR, -_FAR
-    peak = np.maximum(A, 0.0) @ upper + np.minimum(A, 0.0) @ lower
-    least = R[:, -1] - np.abs(R[:, :-1]).sum(axis=1)
-    keep = single | ~(peak < least - 1e-9 * (1.0 + np.abs(least)))
+    keep = ~drop
     return A[keep], R[keep], rows[keep]
 
 
@@ -284,18 +233,13 @@ def _least_distance(
         Hy, linear, added = raised(Hy, linear, A, R, regularisation)
         inverse = np.linalg.inv(np.linalg.cholesky(Hy)).T
     shift = -inverse @ (inverse.T @ linear)
-    M = A @ inverse
-    norm = np.sqrt((M * M).sum(axis=1))
-    unbounded = A @ shift
-    D = (R - unbounded) / norm[:, None]
-    scale = float(np.abs(D).max(initial=0.0)) or 1.0
+    M, D, unbounded = np.ascontiguousarray(A @ inverse), R.copy(), np.ascontiguousarray(A @ shift)
+    scale, largest_unbounded, largest = scale_rows(M, D, unbounded)
     C = linear.T @ shift
     C0 = np.zeros_like(C) if plain else Z0.T @ H @ Z0 + L.T @ Z0 + Z0.T @ L
     C = C + C0
-    cancellation = float(np.abs(unbounded).max(initial=0.0) / (np.abs(R).max(initial=0.0) or 1.0))
     return {
-        "plain": PlainProgram(Hy, linear, A, R, N, Z0, C0, cancellation),
-        "M": np.ascontiguousarray(M / norm[:, None]), "D": np.ascontiguousarray(D / scale),
-        "Zv": (inverse if plain else N @ inverse) * scale, "Zt": shift if plain else Z0 + N @ shift, "C": (C + C.T) / 2,
-        "scale": scale, "regularisation": added,
+        "plain": PlainProgram(Hy, linear, A, R, N, Z0, C0, cancellation=largest_unbounded / (largest or 1.0)),
+        "M": M, "D": D, "Zv": (inverse if plain else N @ inverse) * scale, "Zt": shift if plain else Z0 + N @ shift,
+        "C": (C + C.T) / 2, "scale": scale, "regularisation": added,
     }  # fmt: skip
