@@ -6,6 +6,7 @@ z = Z [v; theta_s; 1] and the cost is scale^2 |v|^2/2 + [theta_s; 1]' C [theta_s
 """
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -143,12 +144,16 @@ def _in_scaled(slope: np.ndarray, constant: np.ndarray, centre: np.ndarray, half
 
 def _parameter_set(mpqp: Any, centre: np.ndarray, half: np.ndarray) -> tuple[np.ndarray, np.ndarray, str]:
     """Return the parameter rows S theta_s <= s: the box, then theta_A theta <= theta_b."""
-    eye = np.eye(len(half))
-    S, s = np.vstack([eye, -eye]), np.ones(2 * len(half))
+    S, s = _box(len(half)).copy(), np.ones(2 * len(half))
     if getattr(mpqp, "theta_A", None) is None:
         return S, s, ""
     extra, right = mpqp.theta_A * half, mpqp.theta_b - mpqp.theta_A @ centre
     return _append_parameter_rows(S, s, extra, right)
+
+
+@cache
+def _box(n: int) -> np.ndarray:
+    return np.vstack([np.eye(n), -np.eye(n)])
 
 
 def _append_parameter_rows(
@@ -236,7 +241,7 @@ def _least_distance(
     M, D, unbounded = np.ascontiguousarray(A @ inverse), R.copy(), np.ascontiguousarray(A @ shift)
     scale, largest_unbounded, largest = scale_rows(M, D, unbounded)
     C = linear.T @ shift
-    C0 = np.zeros_like(C) if plain else Z0.T @ H @ Z0 + L.T @ Z0 + Z0.T @ L
+    C0 = np.zeros(C.shape) if plain else Z0.T @ H @ Z0 + L.T @ Z0 + Z0.T @ L
     C = C + C0
     return {
         "plain": PlainProgram(Hy, linear, A, R, N, Z0, C0, cancellation=largest_unbounded / (largest or 1.0)),

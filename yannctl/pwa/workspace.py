@@ -133,7 +133,9 @@ def grow(store: Store, most: int) -> Store:
 
 
 def _doubled(array: np.ndarray) -> np.ndarray:
-    return np.concatenate([array, np.zeros_like(array)])
+    result = np.zeros((2 * len(array), *array.shape[1:]), dtype=array.dtype)
+    result[: len(array)] = array
+    return result
 
 
 def _power_of_two(size: int) -> int:
