@@ -246,13 +246,13 @@ def solve_mpqp(mpqp: MpQp | Any, settings: Settings | None = None, n_jobs: int =
         raise ModelError("mpqp", f"expected an MpQp, got {type(mpqp).__name__}", remedy=remedy)
     if n_jobs < 1:
         raise ModelError("n_jobs", f"must be at least 1, got {n_jobs}")
+    if progress:
+        announce(explore)
     reduced = presolve(mpqp, settings.duplicate_tolerance, settings.regularisation, settings.condition_limit)
     if reduced.problem:
         return empty_law(mpqp, settings, "infeasible", reduced.problem)
     if reduced.regularisation and (reason := unbounded_direction(mpqp, reduced)):
         return empty_law(mpqp, settings, "unbounded", reason)
-    if progress:
-        announce(explore)
     exploration = Exploration(reduced, settings, progress, n_jobs)
     try:
         problem = exploration.find_start()
