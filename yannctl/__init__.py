@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import gymnasium as _gymnasium
 
 if TYPE_CHECKING:
-    from . import controllers, export, hil, models, rl, yann
+    from . import assurance, controllers, export, hil, models, rl, yann
     from .errors import (
         EmptySetError,
         FileFormatError,
@@ -56,7 +56,7 @@ _HOME = {
     "FileFormatError": "errors",
     "NotInstalledError": "errors",
 }
-_FOLDERS = ("models", "controllers", "hil", "yann", "rl", "export")
+_FOLDERS = ("models", "controllers", "hil", "yann", "assurance", "rl", "export")
 
 __all__ = [
     "AbstractPlant",
@@ -71,6 +71,7 @@ __all__ = [
     "PwaLaw",
     "Settings",
     "YannctlError",
+    "assurance",
     "check_plant",
     "condense",
     "controllers",

@@ -1,6 +1,8 @@
 """What is asked of the system is given back, and the figures of a measurement are right."""
 
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ def test_everything_is_given_back_even_after_an_error():
     seen = []
 
     def fail():
-        with real_time(RealTime(priority=10, cores=(core,), lock_memory=True)) as refused:
+        with real_time(RealTime(priority=10, cores=(core,))) as refused:
             seen.append((os.sched_getaffinity(0), os.sched_getscheduler(0), list(refused)))
             raise RuntimeError
 
@@ -61,3 +63,14 @@ def test_percentiles_and_the_safe_rate():
     assert jitter.safe_rate() == 100
     assert Jitter(np.full(1000, 40_000), 1000.0, ()).safe_rate() == 1000
     assert Jitter(np.full(1000, 50_000_000), 1000.0, ()).safe_rate() == 0
+
+
+def test_memory_can_be_locked_in_a_small_process():
+    code = (
+        "from yannctl.hil.realtime import RealTime, real_time\n"
+        "with real_time(RealTime(lock_memory=True)) as refused:\n"
+        "    locked = int(next(l for l in open('/proc/self/status') if l.startswith('VmLck')).split()[1])\n"
+        "    print(locked > 0 or bool(refused))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout == "True\n"
