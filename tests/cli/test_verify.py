@@ -8,6 +8,7 @@ import torch
 
 from yannctl import LinearModel, Ocp, condense, solve_mpqp
 from yannctl.cli.app import main
+from yannctl.errors import FileFormatError
 from yannctl.export import load_policy, save_controller, save_policy
 from yannctl.yann import Bounds, encode_actor, extend
 
@@ -80,3 +81,71 @@ def test_tuned_policy_to_onnx(law, tmp_path, capsys):
     assert found["max_error"] <= 1e-6
     assert (tmp_path / "p.onnx").stat().st_size == found["n_bytes"]
     assert torch.equal(load_policy(tmp_path / "policy")(torch.zeros(2)), policy(torch.zeros(2)))
+
+
+@pytest.fixture(scope="module")
+def certificate():
+    """For the double integrator of `law`, with a small disturbance."""
+    from yannctl.assurance import Domain, Inclusion, Statement, certify
+
+    w = np.full((1, 2), 0.01)
+    inclusion = Inclusion(
+        np.array([[[1.0, 1.0], [0.0, 1.0]]]), np.array([[[0.5], [1.0]]]), np.zeros((1, 2)), w, np.array([1]),
+        {"push": w}, np.zeros(2), 0,
+    )  # fmt: skip
+    domain = Domain([-5.0, -5.0], [5.0, 5.0], [-1.0], [1.0], [], [])
+    statement = Statement("double integrator", ("x1", "x2"), ("m", "m/s"), ("u",), ("N",), (), 1.0)
+    return certify(statement, domain, inclusion, contraction=0.99)
+
+
+def test_a_certificate_travels_with_its_controller_and_is_proved_again(law, certificate, tmp_path, capsys):
+    from yannctl.assurance import certificate_bytes, new_key, public_key
+    from yannctl.export import attach_certificate, certificate_of, load_controller
+
+    path, key = tmp_path / "c", new_key()
+    save_controller(path, law, extension={"gain": [1.0]})
+    content = attach_certificate(path, certificate_bytes(certificate, key))
+    np.testing.assert_array_equal(content.extension["gain"], [1.0])
+    found = certificate_of(load_controller(path), trusted=public_key(key))
+    assert found.signed_by == public_key(key).hex()
+    np.testing.assert_array_equal(found.found.H, certificate.found.H)
+    with pytest.raises(FileFormatError, match="signature"):
+        certificate_of(content, trusted=public_key(new_key()))
+    code, out = run(["verify", path, "--points", "1000", "--json"], capsys)
+    assert code == 0
+    assert out["certificate"]["ok"]
+    assert out["certificate"]["inequalities"] == certificate.check().n_checked
+
+
+def test_a_wrong_certificate_in_a_controller_is_named_with_its_row(law, certificate, tmp_path, capsys, monkeypatch):
+    from dataclasses import replace
+
+    from yannctl.assurance import certificate_bytes
+    from yannctl.export import attach_certificate, controller_file
+
+    path = tmp_path / "c"
+    save_controller(path, law)
+    h = certificate.found.h.copy()
+    h[0] += 0.5
+    wrong = certificate_bytes(replace(certificate, found=replace(certificate.found, h=h)))
+    with pytest.raises(FileFormatError, match="proof does not hold"):
+        attach_certificate(path, wrong)
+    # Written all the same, with a digest that fits.
+    with monkeypatch.context() as patch:
+        patch.setattr(controller_file, "certificate_of", lambda *_: None)
+        attach_certificate(path, wrong)
+    code, out = run(["verify", path, "--points", "1000", "--json"], capsys)
+    assert code == 1
+    assert not out["certificate"]["ok"]
+    assert "row" in out["certificate"]["failure"] or "corner" in out["certificate"]["failure"]
+
+
+def test_a_certificate_for_other_states_is_refused(law, certificate, tmp_path):
+    from yannctl.assurance import certificate_bytes
+    from yannctl.export import attach_certificate
+    from yannctl.models import Pendulum
+
+    path = tmp_path / "c"
+    save_controller(path, law, plant=Pendulum())
+    with pytest.raises(FileFormatError, match="its certificate is for x_names"):
+        attach_certificate(path, certificate_bytes(certificate))

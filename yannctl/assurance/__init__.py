@@ -11,7 +11,15 @@
 """
 
 from .barrier_set import BarrierSet, barrier_set
-from .certificate import Certificate, Statement, certify, load_certificate, save_certificate
+from .certificate import (
+    Certificate,
+    Statement,
+    certificate_bytes,
+    certify,
+    load_certificate,
+    read_certificate,
+    save_certificate,
+)
 from .checker import CheckReport, check_polytopic
 from .clip_filter import ClipFilter
 from .designs import DESIGNS, Design, design
@@ -53,6 +61,7 @@ __all__ = [
     "attack",
     "barrier_set",
     "bound_inclusion",
+    "certificate_bytes",
     "certified",
     "certify",
     "check_polytopic",
@@ -63,6 +72,7 @@ __all__ = [
     "new_key",
     "public_key",
     "reactor_barrier",
+    "read_certificate",
     "robot_stopping_set",
     "save_certificate",
     "target",

@@ -153,6 +153,19 @@ def save_certificate(path: str | Path, certificate: Certificate, key: bytes | No
         certificate: what to write.
         key: private Ed25519 key (32 bytes), or None for an unsigned file.
     """
+    write_whole(Path(path), certificate_bytes(certificate, key))
+
+
+def certificate_bytes(certificate: Certificate, key: bytes | None = None) -> bytes:
+    """Give a certificate file as bytes, to be kept inside another file.
+
+    Args:
+        certificate: what to write.
+        key: private Ed25519 key (32 bytes), or None for an unsigned file.
+
+    Returns:
+        The bytes of the file.
+    """
     from safetensors.numpy import save
 
     header = {
@@ -161,7 +174,7 @@ def save_certificate(path: str | Path, certificate: Certificate, key: bytes | No
         "share": certificate.share, "steps": certificate.found.steps,
     }  # fmt: skip
     raw = save(certificate.arrays(), {"yannctl": json.dumps(header)})
-    write_whole(Path(path), sign(raw, key) if key is not None else raw)
+    return sign(raw, key) if key is not None else raw
 
 
 def load_certificate(path: str | Path, trusted: bytes | None = None) -> Certificate:
@@ -178,10 +191,26 @@ def load_certificate(path: str | Path, trusted: bytes | None = None) -> Certific
         FileFormatError: a damaged, unsigned or wrongly signed file, or one whose proof does not hold; the row that
             fails is named.
     """
+    return read_certificate(read_bounded(Path(path)), str(path), trusted)
+
+
+def read_certificate(raw: bytes, path: str, trusted: bytes | None = None) -> Certificate:
+    """Read a certificate from the bytes of its file and prove it again.
+
+    Args:
+        raw: the bytes.
+        path: where they come from, for messages.
+        trusted: public Ed25519 key (32 bytes) that must have signed them; None accepts unsigned ones.
+
+    Returns:
+        The certificate.
+
+    Raises:
+        FileFormatError: as `load_certificate`.
+    """
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
-    raw = read_bounded(Path(path))
     try:
         header = json.loads(header_of(raw)["__metadata__"]["yannctl"])
         if header["kind"] != KIND or header["version"] != VERSION:

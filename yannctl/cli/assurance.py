@@ -20,14 +20,18 @@ def certify(
     plant: Annotated[str, typer.Argument(help="pendulum-upright, robot-corridor, reactor-point; 'all' for each.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Certificate file, or a folder for 'all'.")] = Path("runs"),
     key: Annotated[Path | None, typer.Option("--key", help="Private key file (32 bytes); made when missing.")] = None,
+    into: Annotated[Path | None, typer.Option("--into", help="Controller file that shall carry it too.")] = None,
     json: Json = False,
 ) -> None:
     """Compute a robust control invariant set for a plant, prove it exactly and write the certificate."""
     from yannctl.assurance import DESIGNS, design, load_certificate, public_key, save_certificate
+    from yannctl.export import attach_certificate
 
     output = Output(json)
     secret = _key(key) if key is not None else None
     names = list(DESIGNS) if plant == "all" else [plant]
+    if into is not None and len(names) != 1:
+        raise ModelError("--into", "a controller carries one certificate", remedy="name one plant")
     rows, data = [], {}
     for name in names:
         chosen = design(name)
@@ -39,6 +43,8 @@ def certify(
         start = time.perf_counter()
         load_certificate(path, public_key(secret) if secret is not None else None)
         again = time.perf_counter() - start
+        if into is not None:
+            attach_certificate(into, path.read_bytes())
         data[name] = {
             "share": certificate.share, "facets": len(certificate.found.h), "models": len(certificate.inclusion),
             "filter_rows": len(certificate.rows.kept), "n_cert": certificate.n_cert, "seconds": seconds,

@@ -31,8 +31,8 @@ def verify(
     """Check that the law covers its domain, equals the online QP, and that the networks equal the law.
 
     A law file is checked with every form of network in double and single precision, a controller file with the network
-    whose weights it holds. Errors are compared at every corner and facet centre, at points on facets and at random
-    points, and bounded over whole regions.
+    whose weights it holds; a certificate inside it is proved again, exactly. Errors are compared at every corner and
+    facet centre, at points on facets and at random points, and bounded over whole regions.
     """
     import numpy as np
 
@@ -56,6 +56,8 @@ def verify(
         result = _check(network, law, points, seed)
         found.append({"network": name, **result.to_json()})
         rows += _rows(name, result)
+    proof_rows, proof = _certificate(content, str(file))
+    rows += proof_rows
     chip: list[dict[str, Any]] = []
     if pil:
         chip_rows, chip = links_to_the_chip(file, points, seed)
@@ -69,6 +71,7 @@ def verify(
         "law_max_error": random.max_error,
         "law_max_error_at_corners": corners[0],
         "networks": found,
+        "certificate": proof,
     }
     if pil:
         data["chip"] = chip
@@ -100,6 +103,24 @@ def _networks(law: "PwaLaw", content: Any, name: str) -> "list[tuple[str, nn.Mod
             except ModelError:  # too large for five layers, or no lattice for a law that jumps
                 continue
     return networks
+
+
+def _certificate(content: Any, name: str) -> tuple[list[list[str]], dict[str, Any] | None]:
+    """The exact check of the certificate a controller file holds."""
+    from yannctl.errors import FileFormatError
+    from yannctl.export import certificate_of
+
+    if content is None or not content.certificate:
+        return [], None
+    try:
+        certificate = certificate_of(content, name)
+    except FileFormatError as error:
+        return [["certificate, decided exactly", str(error), _verdict(False)]], {"ok": False, "failure": str(error)}
+    assert certificate is not None
+    checked = certificate.check()
+    said = certificate.statement
+    row = ["certificate, decided exactly", f"{checked.n_checked} inequalities for {said.plant}", _verdict(True)]
+    return [row], {"ok": True, "failure": "", "inequalities": checked.n_checked, "plant": said.plant, "note": said.note}
 
 
 def _check(network: "nn.Module", law: "PwaLaw", points: int, seed: int) -> "Verification":

@@ -10,9 +10,9 @@ import os
 import stat
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,11 +22,14 @@ from yannctl.plant import AbstractPlant
 from yannctl.pwa.law import PwaLaw
 from yannctl.types import ArrayLike
 
+if TYPE_CHECKING:
+    from yannctl.assurance import Certificate
+
 VERSION = 1
 KIND = "yannctl controller"
 MAX_BYTES = 1 << 30
 _NO_DIGEST = "0" * 64
-_EXTENSION, _LAW = "extension.", "law."
+_EXTENSION, _LAW, _CERTIFICATE = "extension.", "law.", "certificate"
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class ControllerFile:
         u_units: units of the inputs.
         metadata: further JSON values of the author.
         sha256: digest of the file, empty before it is saved.
+        certificate: bytes of the certificate file that travels with it, empty for none; `certificate_of` proves it.
     """
 
     law: PwaLaw
@@ -58,6 +62,7 @@ class ControllerFile:
     u_units: tuple[str, ...] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
     sha256: str = ""
+    certificate: bytes = field(default=b"", repr=False)
 
 
 _HEADER_FIELDS = ("form", "plant", "sample_time", "x_names", "x_units", "u_names", "u_units", "metadata")
@@ -88,8 +93,6 @@ def save_controller(
     Raises:
         ModelError: a law that is not complete, a tensor that is not finite, or metadata that is not JSON.
     """
-    from safetensors.numpy import save
-
     if law.status != "complete":
         raise ModelError(
             "law", f"is {law.status}: {law.message}", remedy="only a complete law is saved as a controller"
@@ -113,10 +116,74 @@ def save_controller(
         "header": header,
         "law": dict(sorted(law_text.items())),
     }
-    raw = save({**arrays, **tensors}, {"yannctl": json.dumps(text)})
-    digest = hashlib.sha256(raw).hexdigest()
-    write_whole(Path(path), raw.replace(_NO_DIGEST.encode(), digest.encode(), 1))
+    _write(Path(path), {**arrays, **tensors}, text)
     return load_controller(path)
+
+
+def attach_certificate(path: str | Path, certificate: bytes) -> ControllerFile:
+    """Put a certificate into a controller file, so that the proof travels with the controller.
+
+    Args:
+        path: a controller file; it is replaced when the new one is complete on disk.
+        certificate: bytes of a certificate file, signed or not. They are proved first, and stored as they are.
+
+    Returns:
+        What the file holds now.
+
+    Raises:
+        FileFormatError: a certificate whose proof does not hold, or that speaks about other states, inputs or another
+            period than the controller.
+    """
+    from safetensors.numpy import load
+
+    content = load_controller(path)
+    certificate_of(replace(content, certificate=certificate), str(path))
+    raw = _read(Path(path))
+    text = json.loads(_header(raw)["__metadata__"]["yannctl"])
+    tensors = {**load(raw), _CERTIFICATE: np.frombuffer(certificate, np.uint8)}
+    _write(Path(path), tensors, {**text, "sha256": _NO_DIGEST})
+    return load_controller(path)
+
+
+def certificate_of(
+    content: ControllerFile, path: str = "controller", trusted: bytes | None = None
+) -> "Certificate | None":
+    """Read the certificate of a controller file and prove every inequality of it again, exactly.
+
+    Args:
+        content: what `load_controller` gave.
+        path: name for messages.
+        trusted: public Ed25519 key (32 bytes) that must have signed the certificate; None accepts an unsigned one.
+
+    Returns:
+        The certificate, None where the file has none.
+
+    Raises:
+        FileFormatError: the proof does not hold, with the row that fails; or states, inputs or the period differ from
+            those the file states.
+    """
+    from yannctl.assurance import read_certificate
+
+    if not content.certificate:
+        return None
+    certificate = read_certificate(content.certificate, f"{path}, certificate", trusted)
+    said = certificate.statement
+    for name in _TUPLES:
+        ours, theirs = getattr(content, name), getattr(said, name)
+        if ours and ours != theirs:
+            raise FileFormatError(f"{path}: its certificate is for {name} {theirs!r}, the controller has {ours!r}")
+    if content.sample_time is not None and content.sample_time != said.dt:
+        raise FileFormatError(f"{path}: its certificate is for a period of {said.dt}, not {content.sample_time}")
+    return certificate
+
+
+def _write(path: Path, tensors: dict[str, np.ndarray], text: dict[str, Any]) -> None:
+    """Write tensors and header with the digest of both."""
+    from safetensors.numpy import save
+
+    raw = save(tensors, {"yannctl": json.dumps(text)})
+    digest = hashlib.sha256(raw).hexdigest()
+    write_whole(path, raw.replace(_NO_DIGEST.encode(), digest.encode(), 1))
 
 
 def load_controller(path: str | Path, plant: AbstractPlant | None = None) -> ControllerFile:
@@ -147,7 +214,8 @@ def load_controller(path: str | Path, plant: AbstractPlant | None = None) -> Con
         law = _law_from_parts(_without(_LAW, tensors), text["law"])
         fields: dict[str, Any] = {key: tuple(header[key]) if key in _TUPLES else header[key] for key in _HEADER_FIELDS}
         extension = _without(_EXTENSION, tensors)
-        content = ControllerFile(law=law, extension=extension, sha256=digest, **fields)
+        proof = tensors[_CERTIFICATE].tobytes() if _CERTIFICATE in tensors else b""
+        content = ControllerFile(law=law, extension=extension, sha256=digest, certificate=proof, **fields)
     except FileFormatError:
         raise
     except (SafetensorError, YannctlError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
