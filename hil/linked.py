@@ -13,7 +13,7 @@ from yannctl.types import ArrayLike, Float
 from .channel import Channel
 from .clock import MonotonicClock
 from .messages import Acknowledge, Arm, Command, DeviceState, Envelope, Measurement, Stop, Welcome
-from .rig import AbstractRig, RigError, Sample
+from .rig import AbstractRig, RigError, Sample, allowed_input
 
 HANDSHAKE_SECONDS = 2.0
 RETRY_SECONDS = 0.1
@@ -168,8 +168,7 @@ class LinkedRig(AbstractRig):
         """
         if not self._armed:
             raise RigError(f"cannot write: {self.stop_reason or 'the rig is not armed'}")
-        finite = u.shape == self.u_min.shape and bool(np.all(np.isfinite(u)))
-        wanted = np.asarray(u if finite else self.safe_action, np.float32)
+        wanted = np.asarray(allowed_input(u, self.u_min, self.u_max, self.safe_action), np.float32)
         sent = np.clip(wanted, self._float_min, self._float_max)
         echo = 0 if self._sample is None else self._sample.sequence
         self.channel.send(Command(sent, echo, self._valid_us, self.law_id), self._now_us())

@@ -28,7 +28,7 @@ from .authentication import read_private
 from .clock import MonotonicClock
 from .linked import HANDSHAKE_SECONDS, Features
 from .messages import Arm, Command, DeviceState
-from .rig import AbstractRig, RigError, Sample
+from .rig import AbstractRig, RigError, Sample, allowed_input
 
 NAMESPACE = "urn:yannctl:plant"
 FOLDER, MEASUREMENT, COMMAND, STOP = "Plant", "Measurement", "Command", "Stop"
@@ -184,8 +184,7 @@ class OpcuaRig(AbstractRig):
         """
         if not self._armed:
             raise RigError(f"cannot write: {self.stop_reason or 'the rig is not armed'}")
-        finite = u.shape == self.u_min.shape and bool(np.all(np.isfinite(u)))
-        sent = np.clip(u, self.u_min, self.u_max) if finite else self.safe_action.copy()
+        sent = allowed_input(u, self.u_min, self.u_max, self.safe_action)
         self._send(Command.kind, sent, 0 if self._sample is None else self._sample.sequence)
         return sent
 

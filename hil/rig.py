@@ -129,3 +129,25 @@ class AbstractRig(ABC):
             self.stop("end of the run" if error is None else f"{type(error).__name__}: {error}")
         finally:
             self.close()
+
+
+def allowed_input(
+    u: Float[np.ndarray, "..."],
+    low: Float[np.ndarray, " nu"],
+    high: Float[np.ndarray, " nu"],
+    safe_action: Float[np.ndarray, " nu"],
+) -> Float[np.ndarray, " nu"]:
+    """Give the input a driver may apply: clipped to its limits, the safe action in place of what is no input.
+
+    Args:
+        u: input asked for (nu,), physical units; another shape or a number that is not finite is no input.
+        low: lower limits (nu,).
+        high: upper limits (nu,).
+        safe_action: input that keeps the plant safe (nu,).
+
+    Returns:
+        Input (nu,), a new array.
+    """
+    if u.shape != low.shape or not np.all(np.isfinite(u)):
+        return safe_action.copy()
+    return np.clip(u, low, high)

@@ -18,7 +18,7 @@ from yannctl.types import Float
 
 from .clock import MonotonicClock
 from .linked import HANDSHAKE_SECONDS, Features
-from .rig import AbstractRig, RigError, Sample
+from .rig import AbstractRig, RigError, Sample, allowed_input
 
 COMMAND_TOPIC, ODOMETRY_TOPIC = "rt/cmd_vel", "rt/odom"
 STOP_REPEATS = 3
@@ -179,8 +179,7 @@ class Ros2Rig(AbstractRig):
             raise RigError(f"cannot write: {self.stop_reason or 'the rig is not armed'}")
         if not self._writer.get_matched_subscriptions():
             raise RigError("nobody listens to cmd_vel any more")
-        finite = u.shape == self.u_min.shape and bool(np.all(np.isfinite(u)))
-        sent = np.clip(u, self.u_min, self.u_max) if finite else self.safe_action.copy()
+        sent = allowed_input(u, self.u_min, self.u_max, self.safe_action)
         self._publish(sent)
         return sent
 

@@ -9,7 +9,7 @@ from yannctl.plant import AbstractPlant
 from yannctl.types import ArrayLike, Float
 
 from .clock import AbstractClock, MonotonicClock, VirtualClock
-from .rig import AbstractRig, RigError, Sample
+from .rig import AbstractRig, RigError, Sample, allowed_input
 
 
 class SimulatedRig(AbstractRig):
@@ -124,8 +124,7 @@ class SimulatedRig(AbstractRig):
         if not self._armed:
             raise RigError(f"cannot write: {self.stop_reason or 'the rig is not armed'}")
         self._advance()
-        finite = u.shape == self.u_min.shape and bool(np.all(np.isfinite(u)))
-        self._held = np.clip(u, self.u_min, self.u_max) if finite else self.safe_action.copy()
+        self._held = allowed_input(u, self.u_min, self.u_max, self.safe_action)
         return self._held.copy()
 
     def stop(self, reason: str) -> None:
