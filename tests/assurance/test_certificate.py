@@ -119,14 +119,17 @@ def replace_array(inclusion, **changes):
 
 
 def test_the_checker_stands_alone():
-    tree = ast.parse(Path(checker_module.__file__).read_text())
+    """It and its exact numbers import the standard library and numpy alone, and each other."""
+    home = Path(checker_module.__file__)
     modules = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            modules |= {alias.name.split(".")[0] for alias in node.names}
-        if isinstance(node, ast.ImportFrom):
-            assert node.level == 0
-            modules.add(node.module.split(".")[0])
+    for path in (home, home.with_name("exact_numbers.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                modules |= {alias.name.split(".")[0] for alias in node.names}
+            if isinstance(node, ast.ImportFrom) and node.level:
+                assert (path, node.module) == (home, "exact_numbers")
+            elif isinstance(node, ast.ImportFrom):
+                modules.add((node.module or "").split(".")[0])
     assert modules <= {"math", "time", "collections", "dataclasses", "fractions", "itertools", "typing", "numpy"}
 
 

@@ -11,15 +11,15 @@ and sends every model with its whole W into C, for one period and for each held 
 out follows from those kept. Together: for every x in C the filter has an input, and any input it accepts keeps x+ in C.
 """
 
-import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import starmap
 from typing import Any
 
 import numpy as np
+
+from .exact_numbers import Counter, Exact, WrongStatementError, inverse_of, over_common_denominator
 
 _NUMBERS = (
     "H",
@@ -58,25 +58,6 @@ class CheckReport:
     seconds: float
 
 
-class _WrongError(Exception):
-    """A statement does not hold."""
-
-
-class _Exact:
-    """An array as integers over 2^shift."""
-
-    def __init__(self, array: Any) -> None:
-        flat = list(starmap(lambda n, d: (n, d.bit_length() - 1), map(float.as_integer_ratio, array.ravel().tolist())))
-        self.shift = max((d for _, d in flat), default=0)
-        whole = np.empty(len(flat), dtype=object)
-        whole[:] = [n << (self.shift - d) for n, d in flat]
-        self.value: Any = whole.reshape(array.shape)
-
-    def fraction(self, *index: int) -> Fraction:
-        """One entry."""
-        return Fraction(self.value[index], 1 << self.shift)
-
-
 def check_polytopic(data: Mapping[str, np.ndarray], n_cert: int, delay: int) -> CheckReport:
     """Check every statement of a certificate.
 
@@ -89,10 +70,10 @@ def check_polytopic(data: Mapping[str, np.ndarray], n_cert: int, delay: int) -> 
         The verdict, with the failing row named.
     """
     start = time.perf_counter()
-    counter = _Counter()
+    counter = Counter()
     try:
         _check_shapes(data)
-        exact = {name: _Exact(np.asarray(data[name], dtype=float)) for name in _NUMBERS}
+        exact = {name: Exact(np.asarray(data[name], dtype=float)) for name in _NUMBERS}
         _check_errors(exact, counter)
         _check_holds(data["periods"], n_cert, counter)
         _check_delay(exact, delay, counter)
@@ -102,42 +83,23 @@ def check_polytopic(data: Mapping[str, np.ndarray], n_cert: int, delay: int) -> 
         rows = _SuccessorRows(exact)
         _check_invariance(exact, rows, corners, counter)
         _check_left_out(exact, rows, data, counter)
-    except _WrongError as wrong:
+    except WrongStatementError as wrong:
         return CheckReport(False, str(wrong), counter.n, time.perf_counter() - start)
     return CheckReport(True, "", counter.n, time.perf_counter() - start)
-
-
-class _Counter:
-    """Decides statements and counts them."""
-
-    def __init__(self) -> None:
-        self.n = 0
-
-    def all(self, holds: np.ndarray, text: Callable[[tuple[int, ...]], str]) -> None:
-        """Require every entry; `text` words the first failure from its index."""
-        self.n += holds.size
-        if not holds.all():
-            raise _WrongError(text(tuple(int(i) for i in np.argwhere(~holds)[0])))
-
-    def one(self, holds: bool, text: str) -> None:
-        """Require one statement."""
-        self.n += 1
-        if not holds:
-            raise _WrongError(text)
 
 
 def _check_shapes(data: Mapping[str, np.ndarray]) -> None:
     for name in (*_NUMBERS, *_INDICES):
         if name not in data:
-            raise _WrongError(f"{name} is missing")
+            raise WrongStatementError(f"{name} is missing")
     for name in _NUMBERS:
         if not np.all(np.isfinite(np.asarray(data[name], dtype=float))):
-            raise _WrongError(f"{name} holds a number that is not finite")
+            raise WrongStatementError(f"{name} holds a number that is not finite")
     for name in _INDICES:
         if np.asarray(data[name]).dtype.kind not in "iu":
-            raise _WrongError(f"{name} does not hold integers")
+            raise WrongStatementError(f"{name} does not hold integers")
     if any(np.ndim(data[name]) != ndim for name, ndim in (("H", 2), ("A", 3), ("B", 3), ("terms", 3), ("bases", 2))):
-        raise _WrongError("H, A, B, terms or bases has a wrong number of axes")
+        raise WrongStatementError("H, A, B, terms or bases has a wrong number of axes")
     _check_sizes(data)
 
 
@@ -155,15 +117,15 @@ def _check_sizes(data: Mapping[str, np.ndarray]) -> None:
     }  # fmt: skip
     for name, shape in wanted.items():
         if np.shape(data[name]) != shape:
-            raise _WrongError(f"{name} has shape {np.shape(data[name])}, expected {shape}")
+            raise WrongStatementError(f"{name} has shape {np.shape(data[name])}, expected {shape}")
     split = np.sort(np.concatenate([data["kept"], data["implied"]]))
     if not np.array_equal(split, np.arange(models * rows)):
-        raise _WrongError("kept and implied are not a split of all filter rows")
+        raise WrongStatementError("kept and implied are not a split of all filter rows")
     if rows <= nx or len(data["inputs"]) <= nx or models < 1 or nu < 1:
-        raise _WrongError("too few rows, corners, models or inputs for a bounded set")
+        raise WrongStatementError("too few rows, corners, models or inputs for a bounded set")
 
 
-def _check_errors(exact: dict[str, _Exact], counter: _Counter) -> None:
+def _check_errors(exact: dict[str, Exact], counter: Counter) -> None:
     """0 <= terms, sum of terms <= w, and the sensor's share is part of them."""
     terms, w, A, E = exact["terms"], exact["w"], exact["A"], exact["sensor"]
     counter.all(terms.value >= 0, lambda at: f"error term {at[0]} of model {at[1]}, state {at[2]} is negative")
@@ -176,12 +138,12 @@ def _check_errors(exact: dict[str, _Exact], counter: _Counter) -> None:
     counter.all(holds, lambda at: f"w of model {at[0]}, state {at[1]} is smaller than |A| E + E of the sensor")
 
 
-def _check_holds(periods: np.ndarray, n_cert: int, counter: _Counter) -> None:
+def _check_holds(periods: np.ndarray, n_cert: int, counter: Counter) -> None:
     for held in range(1, n_cert + 2):
         counter.one(bool(np.any(periods == held)), f"N_cert = {n_cert}, but no model spans {held} periods")
 
 
-def _check_delay(exact: dict[str, _Exact], delay: int, counter: _Counter) -> None:
+def _check_delay(exact: dict[str, Exact], delay: int, counter: Counter) -> None:
     """With a delay the last nu states are the input that was sent: v+ = u, exactly."""
     counter.one(delay in {0, 1}, f"delay is {delay}, expected 0 or 1")
     if not delay:
@@ -207,12 +169,7 @@ def _check_delay(exact: dict[str, _Exact], delay: int, counter: _Counter) -> Non
     )
 
 
-def _equal(state: _Exact, sent: _Exact, nu: int) -> np.ndarray:
-    """Whether the last state bounds are the input bounds."""
-    return (state.value[-nu:] << sent.shift) == (sent.value << state.shift)
-
-
-def _check_corners(exact: dict[str, _Exact], bases: np.ndarray, counter: _Counter) -> list[tuple[np.ndarray, int]]:
+def _check_corners(exact: dict[str, Exact], bases: np.ndarray, counter: Counter) -> list[tuple[np.ndarray, int]]:
     """Solve for each corner exactly, and follow every edge to a corner that is listed too.
 
     Returns:
@@ -228,18 +185,18 @@ def _check_corners(exact: dict[str, _Exact], bases: np.ndarray, counter: _Counte
             len(set(rows)) == len(rows) and min(rows) >= 0 and max(rows) < len(H.value),
             f"corner {number} names rows that do not exist",
         )
-        inverse = _inverse([[H.fraction(i, j) for j in range(len(rows))] for i in rows])
+        inverse = inverse_of([[H.fraction(i, j) for j in range(len(rows))] for i in rows])
         counter.one(inverse is not None, f"the rows of corner {number} do not meet in a point")
         right = [h.fraction(i) for i in rows]
         x = [sum((a * b for a, b in zip(line, right, strict=True)), Fraction(0)) for line in inverse or []]
-        point, under = _common(x)
+        point, under = over_common_denominator(x)
         # slack_k = h_k - H_k x, over 2^(h.shift + H.shift) * under
         slack = (h.value << H.shift) * under - ((H.value @ point) << h.shift)
         slack[rows] = 1
         counter.all(slack > 0, lambda at, n=number: f"row {at[0]} of C cuts corner {n} off, or passes through it")
         slack[rows] = 0
         for place, row in enumerate(rows):
-            direction, _ = _common([-line[place] for line in inverse or []])
+            direction, _ = over_common_denominator([-line[place] for line in inverse or []])
             new = _blocking_row(H.value @ direction, slack, rows)
             where = f"the edge of corner {number} that leaves row {row}"
             counter.one(new >= 0, f"{where} " + ("never ends" if new == -1 else "ends where more rows meet"))
@@ -267,7 +224,7 @@ def _blocking_row(rate: np.ndarray, slack: np.ndarray, rows: list[int]) -> int:
     return -2 if tie else best
 
 
-def _check_box(exact: dict[str, _Exact], corners: list[tuple[np.ndarray, int]], counter: _Counter) -> None:
+def _check_box(exact: dict[str, Exact], corners: list[tuple[np.ndarray, int]], counter: Counter) -> None:
     E = exact["sensor"]
     for name, sign in (("x_min", -1), ("x_max", 1)):
         bound = exact[name]
@@ -283,7 +240,7 @@ def _check_box(exact: dict[str, _Exact], corners: list[tuple[np.ndarray, int]], 
 class _SuccessorRows:
     """H A_i x + H B_i u <= h - H c_i - |H| w_i for every model i and row, as integers over one power of two."""
 
-    def __init__(self, exact: dict[str, _Exact]) -> None:
+    def __init__(self, exact: dict[str, Exact]) -> None:
         H, h, A, B, c, w, t = (exact[name] for name in ("H", "h", "A", "B", "c", "w", "tightening"))
         models, nx, nu = B.value.shape
         self.shift = H.shift + max(A.shift, B.shift, c.shift, w.shift, h.shift, t.shift)
@@ -308,7 +265,7 @@ class _SuccessorRows:
 
 
 def _check_invariance(
-    exact: dict[str, _Exact], rows: _SuccessorRows, corners: list[tuple[np.ndarray, int]], counter: _Counter
+    exact: dict[str, Exact], rows: _SuccessorRows, corners: list[tuple[np.ndarray, int]], counter: Counter
 ) -> None:
     u, low, high = exact["inputs"], exact["u_min"], exact["u_max"]
     n_rows = len(exact["H"].value)
@@ -330,7 +287,7 @@ def _check_invariance(
 
 
 def _check_left_out(
-    exact: dict[str, _Exact], rows: _SuccessorRows, data: Mapping[str, np.ndarray], counter: _Counter
+    exact: dict[str, Exact], rows: _SuccessorRows, data: Mapping[str, np.ndarray], counter: Counter
 ) -> None:
     """Each filter row left out is a sum of kept rows, rows of C and input bounds (weights >= 0), up to a remainder."""
     one = Fraction(1, 1 << rows.shift)
@@ -352,7 +309,7 @@ def _check_left_out(
         if index >= rows.n:
             return base[index - rows.n]
         if index not in kept:
-            raise _WrongError(f"the proof of a filter row uses row {index}, which is not kept")
+            raise WrongStatementError(f"the proof of a filter row uses row {index}, which is not kept")
         return [v * one for v in (*rows.x[index], *rows.u[index])], rows.held[index] * one
 
     weights = exact["weights"]
@@ -374,28 +331,3 @@ def _check_left_out(
             bound <= rows.right[d] * one,
             f"filter row {d} (model {d // n_rows}, row {d % n_rows} of C) does not follow from the rows that are kept",
         )
-
-
-def _inverse(matrix: list[list[Fraction]]) -> list[list[Fraction]] | None:
-    """Exact inverse by elimination, None for a singular matrix."""
-    n = len(matrix)
-    work = [[*row, *(Fraction(int(i == j)) for j in range(n))] for i, row in enumerate(matrix)]
-    for k in range(n):
-        pivot = next((i for i in range(k, n) if work[i][k] != 0), None)
-        if pivot is None:
-            return None
-        work[k], work[pivot] = work[pivot], work[k]
-        work[k] = [v / work[k][k] for v in work[k]]
-        for i in range(n):
-            if i != k and work[i][k] != 0:
-                factor = work[i][k]
-                work[i] = [a - factor * b for a, b in zip(work[i], work[k], strict=True)]
-    return [row[n:] for row in work]
-
-
-def _common(values: list[Fraction]) -> tuple[np.ndarray, int]:
-    """Integers over one positive denominator."""
-    under = math.lcm(*(v.denominator for v in values))
-    whole: Any = np.empty(len(values), dtype=object)
-    whole[:] = [v.numerator * (under // v.denominator) for v in values]
-    return whole, under
