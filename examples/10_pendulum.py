@@ -5,7 +5,6 @@ plans the swings; near the top the explicit law takes over, which needs microsec
 is given the speed: it is estimated, and with it a constant torque that nobody told the controllers about.
 """
 
-import sys
 import time
 from pathlib import Path
 
@@ -16,10 +15,8 @@ import yannctl
 from yannctl.controllers import ExplicitMpc, KalmanFilter, Lqr, Nmpc, OffsetFreeMpc
 from yannctl.models import Pendulum
 
-SHORT = "--short" in sys.argv
 OUT = Path("runs/examples")
-STEPS, PUSH, NOISE = (120 if SHORT else 160), 0.08, 0.001
-rng = np.random.default_rng(0)
+STEPS, PUSH, NOISE = 160, 0.08, 0.001
 plant = Pendulum()
 
 # 1. The linear model at the top, and the explicit law: every critical region of the MPC's quadratic program.
@@ -45,6 +42,7 @@ swing = Nmpc(plant, N=50, guesses=(*swings, Lqr.of(ocp)))
 
 def run(controllers: str) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Close the loop from hanging: the plant feels a push, the controllers see noisy angles."""
+    rng = np.random.default_rng(0)  # the same noise for both
     x, states, inputs, modes, seen = np.array([np.pi, 0.0]), [], [], [], np.pi
     upright = False
     for k in range(STEPS):

@@ -93,17 +93,26 @@ def make_law(configuration: Configuration) -> tuple[AbstractController, Abstract
 
     Returns:
         Both, as controllers.
+
+    Raises:
+        ModelError: a law made for another plant.
     """
-    section = configuration.controller
-    law = _ready(section.file)
-    return law, law if section.fallback is None else _ready(section.fallback)
+    section, plant = configuration.controller, make_plant(configuration.plant.name, configuration.plant.parameters)
+    law = _ready(section.file, plant)
+    return law, law if section.fallback is None else _ready(section.fallback, plant)
 
 
-def _ready(path: Path) -> AbstractController:
-    """The law, compiled before time counts."""
-    law = ExplicitMpc(PwaLaw.load(path))
-    law((law.law.theta_min + law.law.theta_max) / 2)
-    return law
+def _ready(path: Path, plant: AbstractPlant) -> AbstractController:
+    """The law, refused if it was made for another plant, and compiled before time counts."""
+    law = PwaLaw.load(path)
+    if law.theta_names != tuple(plant.x_names) or law.n_out != plant.nu:
+        made = f"{path} was made for ({', '.join(law.theta_names or ())}) with {law.n_out} output(s)"
+        wanted = f"{type(plant).__name__} has ({', '.join(plant.x_names)}) and {plant.nu} input(s)"
+        remedy = f'solve a problem file with plant = "{type(plant).__name__}", such as examples/pendulum.toml'
+        raise ModelError("controller.file", f"{made}, but {wanted}", remedy=remedy)
+    controller = ExplicitMpc(law)
+    controller((law.theta_min + law.theta_max) / 2)
+    return controller
 
 
 def make_rig(configuration: Configuration) -> AbstractRig:

@@ -94,3 +94,14 @@ def test_every_example_configuration_is_valid(path):
     configuration = read_configuration(path)
     assert configuration.link.kind == path.stem
     make_plant(configuration.plant.name, configuration.plant.parameters)
+
+
+def test_a_law_for_another_plant_is_refused(tmp_path, law_file, capsys):
+    path = config(tmp_path, law_file)
+    path.write_text(
+        path.read_text().replace('name = "Pendulum"', 'name = "CSTR"').replace("x0 = [0.1, 0.0]", "x0 = [0.5, 350]")
+    )
+    with pytest.raises(SystemExit) as ending:
+        main(["hil", "run", str(path)])
+    assert ending.value.code == 2
+    assert "was made for (theta, theta_dot)" in capsys.readouterr().err

@@ -18,7 +18,9 @@ EPISODE_STEPS = 200
 
 def certify(
     plant: Annotated[str, typer.Argument(help="pendulum-upright, robot-corridor, reactor-point; 'all' for each.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Certificate file, or a folder for 'all'.")] = Path("runs"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Certificate file, or a folder for 'all'.")] = Path(
+        "runs/certificates"
+    ),
     key: Annotated[Path | None, typer.Option("--key", help="Private key file (32 bytes); made when missing.")] = None,
     into: Annotated[Path | None, typer.Option("--into", help="Controller file that shall carry it too.")] = None,
     json: Json = False,
@@ -56,7 +58,7 @@ def certify(
             name, f"{100 * certificate.share:.1f} %", str(found["facets"]), str(found["filter_rows"]),
             str(certificate.n_cert), str(found["inequalities"]), f"{again:.1f}",
         ])  # fmt: skip
-        output.line(f"{name}: {certificate.statement.note}")
+        output.line(f"{name}: {certificate.statement.note}\nwritten to {path}")
     columns = ["plant", "share of the box", "facets", "filter rows", "N_cert", "inequalities", "load and re-check [s]"]
     output.table("certificates, every inequality decided exactly", columns, rows)
     output.result({"ok": True, "certificates": data})

@@ -57,7 +57,7 @@ def export_c(
         law, search, outside = form.law, form.search, form.outside
     code = export.write_c(law, out, precision=precision, search=search, outside=outside, extension=residual, clip=clip)
     output.line(
-        f"{len(code.files)} files in {out}; at most {code.operation_bound} operations, {code.flash_bytes} B flash"
+        f"{len(code.files)} files in {out}; at most {code.operation_bound} operations, about {code.flash_bytes} B flash"
     )
     data |= {
         "files": code.files,
