@@ -82,7 +82,8 @@ def write_onnx(
     import torch
 
     law = law or _law_behind(policy)
-    dtype = next(t.dtype for t in (*policy.parameters(), *policy.buffers()) if t.is_floating_point())
+    types = [t.dtype for t in (*policy.parameters(), *policy.buffers()) if t.is_floating_point()]
+    dtype = torch.float64 if torch.float64 in types else types[0]  # a law may be finer than what was learned on it
     model = _graph(policy, torch.zeros(3, law.ntheta, dtype=dtype))
     _describe(model, law)
     raw = model.SerializeToString()
