@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from yannctl.errors import ModelError
+from yannctl.refusals import wrong_entry
 
 _LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
@@ -261,9 +262,8 @@ def read_configuration(path: str | Path) -> Configuration:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ModelError(str(path), f"is not TOML: {error}") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise ModelError(f"{path}: {place or 'file'}", first["msg"]) from error
+        place, what = wrong_entry(error, Configuration)
+        raise ModelError(f"{path}: {place or 'file'}", what) from error
     return _rooted(found, path.parent)
 
 

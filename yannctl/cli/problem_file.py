@@ -10,6 +10,7 @@ from yannctl import models
 from yannctl.errors import FileFormatError, ModelError
 from yannctl.linear import LinearModel, linearise
 from yannctl.ocp import Ocp
+from yannctl.refusals import wrong_entry
 
 Row = list[float]
 
@@ -79,10 +80,8 @@ def read_problem(path: Path) -> Ocp:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise FileFormatError(f"{path}: not a TOML text: {error}") from None
     except pydantic.ValidationError as error:
-        # A misspelt key also leaves its right name missing: the misspelling is what to name.
-        first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
-        where = ".".join(map(str, first["loc"]))
-        raise FileFormatError(f"{path}: {where}: {first['msg']}") from None
+        where, what = wrong_entry(error, ProblemFile)
+        raise FileFormatError(f"{path}: {where}: {what}") from None
     linear, bounds = _linear_model(problem.model), problem.bounds
     weights = problem.weights
     return Ocp(
