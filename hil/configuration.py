@@ -47,13 +47,11 @@ class ControllerSection(Section):
         file: law or controller file.
         fallback: law for the ticks it fails; default the law inside `file`.
         hold_periods: periods the device may hold a command: N_cert of the certificate.
-        authority: share of the controller's input over the fallback's, 0 (shadow mode) to 1.
     """
 
     file: Path
     fallback: Path | None = None
     hold_periods: Annotated[int, Field(ge=1, le=100)] = 2
-    authority: Annotated[float, Field(ge=0, le=1)] = 1.0
 
 
 class SimulatedLink(Section):
