@@ -124,6 +124,7 @@ class DifferentialDrive(AbstractPlant):
         self._declare(
             u_min=vector(self.vc_min, -limit / b),
             input_rows=rows,
+            periods=((4, self.wavelength),),
             start_min=vector(-0.099, -1.2, 0.0, 0.0, 0.0),
             start_max=vector(0.099, 1.2, 0.2, 0.0, self.wavelength),
             uncertain={

@@ -259,6 +259,14 @@ def test_features():
     assert features(torch.zeros(2, 0, 2)).shape == (2, 0, 3)
 
 
+def test_features_of_a_state_with_a_period_come_again_after_it():
+    features = Features([-1.0, -np.inf], [1.0, np.inf], (), periods=((1, 0.8),))
+    assert features.size == 3
+    seen = features(torch.tensor([[0.5, 0.2], [0.5, 1.0], [0.5, 0.4]], dtype=torch.float64))
+    wanted = torch.tensor([[0.0, 1.0, 0.5], [0.0, 1.0, 0.5], [-1.0, 0.0, 0.5]], dtype=torch.float64)
+    assert torch.allclose(seen, wanted, atol=1e-12)
+
+
 def test_network_is_zero_until_trained():
     net = residual_net(3, (8, 8), 2, 0, True, torch.float32)
     assert torch.equal(net(torch.randn(10, 3, generator=torch.Generator().manual_seed(0))), torch.zeros(10, 2))
@@ -295,6 +303,7 @@ def test_mistakes_are_named(laws, actor, critic):
         ("x_min", lambda: Bounds([-np.inf, 0.0], [1.0, 1.0], [-1.0], [1.0])),
         ("u_min", lambda: Bounds([-1.0], [1.0], [1.0], [1.0])),
         ("angles", lambda: Features([-1.0], [1.0], (1,))),
+        ("periods", lambda: Features([-1.0], [1.0], periods=((0, 0.0),))),
     ]
     for field, call in cases:
         with pytest.raises(ModelError) as caught:

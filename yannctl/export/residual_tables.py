@@ -88,6 +88,9 @@ class ResidualTables:
         weights, biases, kind = _layers(actor.learned)
         u_min, u_max = (bound.numpy().astype(float) for bound in (actor.u_min, actor.u_max))
         features = actor.features
+        if features.periods:
+            text = f"sees state {features.periods[0][0]} by its period, which has no C form yet"
+            raise ModelError("extension", text, remedy="export a policy of states without periods")
         return cls(
             weights=weights, biases=biases, kind=kind, angles=features.angles,
             centre=features.centre.numpy().astype(float), scale=1.0 / features.half_range.numpy().astype(float),

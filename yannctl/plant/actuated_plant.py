@@ -66,7 +66,18 @@ class ActuatedPlant(AbstractPlant):
             possible_min=_extended(plant.possible_min, -unbounded, copies),
             possible_max=_extended(plant.possible_max, unbounded, copies),
         )
-        same = ("u_names", "u_units", "u_min", "u_max", "dt", "angles", "u_equilibrium", "episode_steps", "input_rows")
+        same = (
+            "u_names",
+            "u_units",
+            "u_min",
+            "u_max",
+            "dt",
+            "angles",
+            "periods",
+            "u_equilibrium",
+            "episode_steps",
+            "input_rows",
+        )
         ranges = ("uncertain", "disturbances", "references", "hard_states")
         self._declare(**{name: getattr(plant, name) for name in (*same, *ranges)})
         self._declare(**{name: getattr(plant, name) for name in self._fields})

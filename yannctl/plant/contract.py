@@ -125,6 +125,8 @@ def _check_settings(plant: "yannctl.plant.AbstractPlant") -> None:
     _require(plant.episode_steps >= 1, "episode_steps", f"is {plant.episode_steps}, expected at least 1")
     _require(plant.substeps >= 1, "substeps", f"is {plant.substeps}, expected at least 1")
     _require(all(0 <= i < plant.nx for i in plant.angles), "angles", f"{plant.angles} are not indices of the states")
+    periodic = all(0 <= i < plant.nx and i not in plant.angles and 0 < period < np.inf for i, period in plant.periods)
+    _require(periodic, "periods", f"{plant.periods} are not (index of a state that is no angle, positive period)")
 
 
 def _check_ranges(plant: "yannctl.plant.AbstractPlant") -> None:

@@ -44,6 +44,8 @@ class DataSheet(abc.ABC):
         u_min, u_max: input bounds (nu,) [u_units]; `step` clips to them, as an actuator does.
         dt: sample period [s, or the unit of time the plant's data sheet names].
         angles: indices of the states that are angles, wrapped to [-pi, pi) after each step.
+        periods: (index, period) of the states that are not wrapped but after whose period everything comes again, as a
+            distance along a path [x_units].
         x_equilibrium, u_equilibrium: default operating point, or None.
         start_min, start_max: box of `sample_starts`, or None for the state bounds.
         episode_steps: length of an episode.
@@ -71,6 +73,7 @@ class DataSheet(abc.ABC):
     u_max: Float[np.ndarray, " nu"]
     dt: float
     angles: tuple[int, ...] = ()
+    periods: tuple[tuple[int, float], ...] = ()
     x_equilibrium: Float[np.ndarray, " nx"] | None = None
     u_equilibrium: Float[np.ndarray, " nu"] | None = None
     start_min: Float[np.ndarray, " nx"] | None = None

@@ -90,7 +90,7 @@ class ExtendedActor(nn.Module):
         dtype = dtype or own
         self.saturation = saturation
         self.kind, self.hidden, self.layer_norm = kind, tuple(int(width) for width in hidden), bool(layer_norm)
-        self.features = Features(plant.x_min, plant.x_max, plant.angles, dtype)
+        self.features = Features(plant.x_min, plant.x_max, plant.angles, dtype, plant.periods)
         nu = int(np.size(plant.u_min))
         self.register_buffer("u_min", _tensor(plant.u_min, own), persistent=False)
         self.register_buffer("u_max", _tensor(plant.u_max, own), persistent=False)
@@ -216,7 +216,7 @@ class ExtendedCritic(AbstractCritic):
         dtype = dtype or own
         self.scale = float(scale)
         self.weight = weight
-        self.features = Features(plant.x_min, plant.x_max, plant.angles, dtype)
+        self.features = Features(plant.x_min, plant.x_max, plant.angles, dtype, plant.periods)
         self.inputs = Features(plant.u_min, plant.u_max, (), dtype)
         self.learned = residual_net(self.features.size + self.inputs.size, hidden, 1, seed, layer_norm, dtype)
 
