@@ -15,6 +15,7 @@ from yannctl.models import CSTR, DifferentialDrive, Pendulum, RunawayReactor
 from yannctl.plant import AbstractPlant
 from yannctl.rl.environment import PlantEnvironment
 from yannctl.rl.simulation import Variation
+from yannctl.rl.task import task_of
 from yannctl.rl.vector_environment import PlantVectorEnvironment
 
 
@@ -360,3 +361,21 @@ def test_every_plant_can_be_drawn(plant: AbstractPlant) -> None:
     assert first.shape == (400, 400, 3)
     env.reset(seed=1)
     assert not np.array_equal(first, env.render())
+
+
+def test_starts_are_drawn_by_the_function_given() -> None:
+    plant = Pendulum()
+    env = PlantEnvironment(plant, starts=lambda rng, n: rng.uniform([0.1, 0.2], [0.2, 0.3], (n, 2)))
+    x, _ = env.reset(seed=1)
+    again, _ = env.reset(seed=1)
+    assert 0.1 <= x[0] <= 0.2 <= x[1] <= 0.3
+    assert np.array_equal(x, again)
+    assert np.array_equal(env.reset(options={"x": [0.5, 0.5]})[0], [0.5, 0.5])
+
+
+def test_the_model_of_a_perturbed_plant_is_the_nominal_one() -> None:
+    plant = CSTR()
+    task = task_of(PlantEnvironment(plant.perturbed({"UA": 4.6e4}), filter=lambda x, u: u))
+    assert task.plant is plant
+    assert task.filter is not None
+    assert task.starts(np.random.default_rng(0), 3).shape == (3, 2)

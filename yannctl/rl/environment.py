@@ -8,7 +8,7 @@ import numpy as np
 from yannctl.errors import ModelError
 from yannctl.plant import AbstractPlant
 
-from .simulation import BOUND_TOLERANCE, Filter, Simulation, Variation
+from .simulation import BOUND_TOLERANCE, Filter, Simulation, Starts, Variation
 
 __all__ = ["BOUND_TOLERANCE", "PlantEnvironment", "Variation"]
 
@@ -34,15 +34,17 @@ class PlantEnvironment(gymnasium.Env[np.ndarray, np.ndarray]):
     | info["clipped"], info["n_clipped"] | whether the action was clipped, and how often in this episode |
     | info["filter_active"] | whether the filter changed the input |
 
-    A reset draws its start from `plant.sample_starts`, or takes it from `options={"x": ...}`; `options={"p": ...}` sets
+    A reset draws its start from `starts`, or takes it from `options={"x": ...}`; `options={"p": ...}` sets
     uncertain parameters by name or vector. Bounds and margin are those of the real state, also with noise.
 
     Args:
         plant: the plant.
         render_mode: None or "rgb_array".
         variation: randomised parameters, disturbances, noise and references; None for none.
-        filter: u_safe = filter(x, u) on the measured state, (nx,), (nu,) -> (nu,) [x_units, u_units], before the clip.
+        filter: u_safe = filter(x, u) on the measured state, (nx,), (nu,) -> (nu,) [x_units, u_units], before the clip;
+            training behind a gate also calls it with batches (n, nx), (n, nu).
         trip_cost: cost of a trip; None: that of staying at the tripped state until the episode's end.
+        starts: draws starts (rng, n) -> (n, nx) [x_units]; None: `plant.sample_starts`.
 
     Raises:
         ModelError: an action or a given start of the wrong shape or not finite.
@@ -57,9 +59,10 @@ class PlantEnvironment(gymnasium.Env[np.ndarray, np.ndarray]):
         variation: Variation | None = None,
         filter: Filter | None = None,
         trip_cost: float | None = None,
+        starts: Starts | None = None,
     ) -> None:
         check_render_mode(render_mode)
-        self.plant = plant
+        self.plant, self.filter, self.starts = plant, filter, starts
         self.render_mode = render_mode
         safety = None if filter is None else lambda x, u: np.asarray(filter(x[0], u[0]), dtype=float)[None]
         self._simulation = Simulation(plant, 1, variation or Variation(), trip_cost, safety)
@@ -89,6 +92,8 @@ class PlantEnvironment(gymnasium.Env[np.ndarray, np.ndarray]):
         """
         super().reset(seed=seed)
         x, p = start_of(self.plant, options)
+        if x is None and self.starts is not None:
+            x = self.starts(self.np_random, 1)
         self._simulation.reset(self.np_random, np.ones(1, dtype=bool), x, p)
         self._running = True
         return self._simulation.observation()[0], self._constraints()

@@ -8,7 +8,7 @@ from yannctl.errors import ModelError
 from yannctl.plant import AbstractPlant
 
 from .environment import PlantEnvironment, Render
-from .simulation import Filter, Schedule, Variation
+from .simulation import Filter, Schedule, Starts, Variation
 from .vector_environment import PlantVectorEnvironment
 
 
@@ -23,6 +23,7 @@ def make_environment(
     filter: Filter | None = None,
     trip_cost: float | None = None,
     actuators: bool = False,
+    starts: Starts | None = None,
     **fields: Any,
 ) -> PlantEnvironment:
     """Make one environment: `gymnasium.make("yannctl/CSTR-v0", set_point=0.6, noise=1.0)`.
@@ -38,6 +39,7 @@ def make_environment(
         filter: u_safe = filter(x, u), or None.
         trip_cost: cost of a trip, or None for that of staying tripped until the end.
         actuators: see the plant through the lag and command delay of its data sheet; they become states.
+        starts: draws starts (rng, n) -> (n, nx), or None for the plant's own.
         fields: fields of the plant's class, as its data sheet names them.
 
     Returns:
@@ -47,7 +49,7 @@ def make_environment(
         ModelError: an unknown field, or one out of its sense.
     """
     variation = Variation(randomise, disturb, noise, schedule, hold)
-    return PlantEnvironment(_plant_of(plant, fields, actuators), render_mode, variation, filter, trip_cost)
+    return PlantEnvironment(_plant_of(plant, fields, actuators), render_mode, variation, filter, trip_cost, starts)
 
 
 def make_vector_environment(

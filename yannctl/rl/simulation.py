@@ -19,6 +19,7 @@ FILTER_TOLERANCE = 1e-9
 
 Schedule = tuple[tuple[int, tuple[float, ...] | float], ...] | Literal["random"] | None
 Filter = Callable[[np.ndarray, np.ndarray], np.ndarray]
+Starts = Callable[[np.random.Generator, int], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,8 @@ class Simulation:
             rng: generator of every draw.
             chosen: which (n,).
             x: start (nx,) or (chosen, nx) [x_units], or None for drawn ones.
-            p: parameters (np,) by vector or name, or None for the plant's own or drawn ones.
+            p: parameters (np,) by vector or name, (chosen, np) for one set an episode, or None for the plant's own or
+                drawn ones.
 
         Raises:
             ModelError: a start or parameters of the wrong shape or not finite, or a state that cannot be.
@@ -178,7 +180,8 @@ class Simulation:
         self.x[chosen] = _turned(starts, plant.angles)
         self.steps[chosen] = self.n_clipped[chosen] = 0
         if p is not None:
-            self.p[chosen] = values_of("p", p, plant.parameter_names, plant.parameters)
+            several = isinstance(p, np.ndarray) and p.ndim == 2
+            self.p[chosen] = p if several else values_of("p", p, plant.parameter_names, plant.parameters)
             self._varied = True
         elif self.variation.randomise:
             self.p[chosen] = rng.uniform(*plant.parameter_ranges, (m, len(plant.parameters)))

@@ -10,6 +10,8 @@ from yannctl.errors import ModelError
 from yannctl.plant import AbstractPlant
 from yannctl.yann.features import Bounds, HasBounds
 
+from .simulation import Filter, Starts
+
 # Observation bounds beyond this are no scale to divide by; the channel is then seen as it is.
 LARGEST_SCALE = 1e6
 
@@ -23,12 +25,16 @@ class Task:
         nu: number of inputs.
         bounds: the plant, or the boxes of a plain environment.
         plant: the nominal model for the gate, or None for a plain environment.
+        filter: safety filter of the environment on a batch, (n, nx), (n, nu) -> (n, nu), or None.
+        draw_starts: starts of the environment's episodes (rng, n) -> (n, nx); None: the plant's own.
     """
 
     nx: int
     nu: int
     bounds: HasBounds
     plant: AbstractPlant | None
+    filter: Filter | None = None
+    draw_starts: Starts | None = None
 
     @property
     def u_min(self) -> np.ndarray:
@@ -39,6 +45,19 @@ class Task:
     def u_max(self) -> np.ndarray:
         """Upper input bounds (nu,) [physical units]."""
         return np.asarray(self.bounds.u_max, float)
+
+    def starts(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        """Draw starts of episodes on the nominal model.
+
+        Args:
+            rng: source of the draw.
+            n: their number.
+
+        Returns:
+            States (n, nx) [x_units].
+        """
+        assert self.plant is not None
+        return self.plant.sample_starts(n, rng) if self.draw_starts is None else self.draw_starts(rng, n)
 
 
 def task_of(env: gymnasium.Env) -> Task:
@@ -55,7 +74,9 @@ def task_of(env: gymnasium.Env) -> Task:
     """
     plant = getattr(env.unwrapped, "plant", None)
     if isinstance(plant, AbstractPlant):
-        return Task(plant.nx, plant.nu, plant, plant)
+        model = plant.nominal  # of a perturbed specimen only the data sheet is known
+        safety, starts = getattr(env.unwrapped, "filter", None), getattr(env.unwrapped, "starts", None)
+        return Task(plant.nx, plant.nu, model, model, safety, starts)
     observed = _box("observation_space", env.observation_space, "wrap it in gymnasium.wrappers.FlattenObservation")
     action = _box("action_space", env.action_space, "only continuous actions can be learned here")
     low, high = np.asarray(action.low, float), np.asarray(action.high, float)
