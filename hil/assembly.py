@@ -15,8 +15,11 @@ from yannctl.plant import AbstractPlant
 from yannctl.pwa import PwaLaw
 
 from .authentication import read_key, read_private
+from .can_link import CanLink
+from .can_messages import CanCodec
 from .channel import Channel
 from .configuration import (
+    CanLinkSection,
     Configuration,
     OpcuaLinkSection,
     Ros2LinkSection,
@@ -157,7 +160,7 @@ def make_device(configuration: Configuration, on_tick: OnTick | None = None) -> 
     section, controller = configuration.plant, configuration.controller
     plant = make_plant(section.name, section.parameters)
     if isinstance(configuration.link, SimulatedLink):
-        raise ModelError("link.kind", "is 'simulated', which has no other end", remedy="choose serial, udp or zmq")
+        raise ModelError("link.kind", "is 'simulated', which has no other end", remedy="choose serial, can, udp or zmq")
     dt = plant.dt if section.dt is None else section.dt
     bounds = (np.array(plant.u_min, float), np.array(plant.u_max, float), section.safe_action)
     limits = device_limits(*bounds, law_number(controller.file), controller.hold_periods, dt)
@@ -208,10 +211,33 @@ def make_channel(configuration: Configuration, plant: AbstractPlant, role: str) 
     Raises:
         ModelError: an end the file does not describe.
     """
+    host, section = role == "host", configuration.link
+    if isinstance(section, CanLinkSection):
+        codec = can_codec(section, plant)
+        return Channel(_can_link(section, codec, host), codec, "host" if host else "device")
     codec = MessageCodec(plant.nx, plant.nu)
-    host = role == "host"
-    link, key = _make_link(configuration.link, host, codec.max_size)
+    link, key = _make_link(section, host, codec.max_size)
     return Channel(link, codec, "host" if host else "device", key, configuration.device_name)
+
+
+def can_codec(section: CanLinkSection, plant: AbstractPlant) -> CanCodec:
+    """Lay out the messages of a plant on a CAN bus.
+
+    Args:
+        section: the [link] table.
+        plant: the plant, for its names and units.
+
+    Returns:
+        The layout.
+    """
+    names = (tuple(plant.x_names), tuple(plant.u_names), tuple(plant.x_units), tuple(plant.u_units))
+    return CanCodec(*names, section.dbc)
+
+
+def _can_link(section: CanLinkSection, codec: CanCodec, host: bool) -> CanLink:
+    interface = section.interface if host else section.device_interface or section.interface
+    channel = section.channel if host else section.device_channel or section.channel
+    return CanLink(interface, channel, codec, section.bitrate, section.options, local=not section.listen)
 
 
 def _make_link(section: object, host: bool, max_size: int) -> tuple[AbstractLink, bytes | None]:

@@ -7,6 +7,7 @@ from typing import Literal
 from yannctl.errors import ModelError
 
 from .authentication import Seal, session_key
+from .can_messages import CanCodec
 from .links import AbstractLink
 from .messages import (
     MAX_SEQUENCE,
@@ -44,7 +45,7 @@ class Channel:
     def __init__(
         self,
         link: AbstractLink,
-        codec: MessageCodec,
+        codec: MessageCodec | CanCodec,
         role: Literal["host", "device"],
         key: bytes | None = None,
         device: str = "device",

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .framing import FrameDecoder, encode_frame
+from .can_link import CanLink
 from .links import AbstractLink, SerialLink
 from .rig import RigError
 
@@ -102,8 +102,8 @@ class Spoiler:
 class FaultyLink(AbstractLink):
     """A link that misbehaves in both directions.
 
-    On a serial line it is the frames that are spoilt, beneath their check; elsewhere the datagrams. What ZeroMQ
-    carries cannot be damaged from here: TCP and CURVE drop it.
+    On a serial line and on CAN it is the frames that are spoilt, beneath their check; elsewhere the datagrams. What
+    ZeroMQ carries cannot be damaged from here: TCP and CURVE drop it.
 
     Args:
         link: the link beneath.
@@ -113,11 +113,12 @@ class FaultyLink(AbstractLink):
     def __init__(self, link: AbstractLink, schedule: Schedule) -> None:
         self.link, self.shared = link, link.shared
         self._arrived: list[bytes] = []
-        emit_out, emit_in, self._encode = link.send, self._arrived.append, bytes
-        if isinstance(link, SerialLink):
-            decoder = FrameDecoder(link.max_size)
-            emit_out, self._encode = link.send_frame, encode_frame
-            emit_in = lambda frame: self._arrived.extend(decoder.feed(frame))  # noqa: E731
+        emit_out, emit_in = link.send, self._arrived.append
+        self._pieces: Callable[[bytes], list[bytes]] = lambda message: [message]
+        if isinstance(link, SerialLink | CanLink):
+            collector = link.collector()
+            emit_out, self._pieces = link.put, link.pieces
+            emit_in = lambda piece: self._arrived.extend(collector.feed(piece))  # noqa: E731
         self.outward = Spoiler(schedule, emit_out)
         self.inward = Spoiler(replace(schedule, seed=schedule.seed + 1), emit_in)
 
@@ -131,7 +132,8 @@ class FaultyLink(AbstractLink):
 
     def send(self, message: bytes) -> None:
         """Send, or what the schedule makes of it."""
-        self.outward.pass_on(self._encode(message))
+        for piece in self._pieces(message):
+            self.outward.pass_on(piece)
 
     def receive(self, deadline_ns: int) -> list[bytes]:
         """Receive, or what the schedule makes of it."""
@@ -140,7 +142,8 @@ class FaultyLink(AbstractLink):
             raise RigError("the link was cut")
         self.inward.release()
         for message in self.link.receive(deadline_ns):
-            self.inward.pass_on(self._encode(message))
+            for piece in self._pieces(message):
+                self.inward.pass_on(piece)
         arrived, self._arrived[:] = list(self._arrived), []
         return arrived
 

@@ -31,7 +31,7 @@ from .loop import FixedRateLoop
 from .messages import DeviceState
 from .report import LoopState
 
-LINKS = ("udp", "zmq", "serial")
+LINKS = ("udp", "zmq", "serial", "can")
 HOST_FAULTS = ("nan", "kill", "suspend")
 IMPOSSIBLE = {("zmq", "corrupt"), ("zmq", "truncate")}  # TCP and CURVE let nothing damaged through
 PERIOD, HOLD, TICKS, START = 0.02, 5, 80, 30
@@ -202,9 +202,12 @@ def link_section(link: str, folder: Path, stack: contextlib.ExitStack) -> str:
     Returns:
         TOML text.
     """
-    if link == "serial":
+    if link in {"serial", "can"}:
         port, device_port = stack.enter_context(null_modem())
-        return f'[link]\nkind = "serial"\nport = "{port}"\ndevice_port = "{device_port}"\n'
+        if link == "serial":
+            return f'[link]\nkind = "serial"\nport = "{port}"\ndevice_port = "{device_port}"\n'
+        ends = f'channel = "{port}"\ndevice_channel = "{device_port}"\n'  # two serial adapters, joined by the cable
+        return f'[link]\nkind = "can"\ninterface = "slcan"\n{ends}options = {{ sleep_after_open = 0 }}\n'
     if link == "udp":
         private_file(folder / "key", os.urandom(32).hex().encode())
         ends = f'host = "127.0.0.1:{free_port()}"\ndevice = "127.0.0.1:{free_port()}"\n'

@@ -115,6 +115,31 @@ class ZmqLinkSection(Section):
     listen: bool = False
 
 
+class CanLinkSection(Section):
+    """[link] kind = "can": groups of frames on a bus, described by a DBC file.
+
+    Args:
+        interface: python-can's name of the adapter, e.g. "socketcan".
+        channel: e.g. "can0".
+        device_interface: of the simulated device's end; default as `interface`.
+        device_channel: of the simulated device's end; default as `channel`.
+        bitrate: speed where the adapter is told it [bit/s].
+        options: further settings of the adapter, by python-can's names.
+        dbc: file with the bus's own identifiers; default 0x100 onwards, see `yannctl hil dbc`.
+        listen: allow multicast beyond this machine.
+    """
+
+    kind: Literal["can"]
+    interface: str = "socketcan"
+    channel: str = "can0"
+    device_interface: str | None = None
+    device_channel: str | None = None
+    bitrate: int | None = None
+    options: dict[str, bool | int | float | str] = {}
+    dbc: Path | None = None
+    listen: bool = False
+
+
 class OpcuaLinkSection(Section):
     """[link] kind = "opcua": a PLC; signed, encrypted, both certificates known.
 
@@ -158,7 +183,13 @@ class Ros2LinkSection(Section):
 
 
 LinkSection = Annotated[
-    SimulatedLink | SerialLinkSection | UdpLinkSection | ZmqLinkSection | OpcuaLinkSection | Ros2LinkSection,
+    SimulatedLink
+    | SerialLinkSection
+    | UdpLinkSection
+    | ZmqLinkSection
+    | CanLinkSection
+    | OpcuaLinkSection
+    | Ros2LinkSection,
     Field(discriminator="kind"),
 ]
 

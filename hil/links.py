@@ -179,13 +179,25 @@ class SerialLink(AbstractLink):
 
     def send(self, message: bytes) -> None:
         """Write the message's frame."""
-        self.send_frame(encode_frame(message))
+        self.put(encode_frame(message))
 
-    def send_frame(self, frame: bytes) -> None:
+    def pieces(self, message: bytes) -> list[bytes]:
+        """Give what goes over the line for a message: one frame.
+
+        Args:
+            message: its bytes.
+        """
+        return [encode_frame(message)]
+
+    def collector(self) -> FrameDecoder:
+        """Make what turns pieces into messages again."""
+        return FrameDecoder(self.max_size)
+
+    def put(self, piece: bytes) -> None:
         """Write a frame as it is.
 
         Args:
-            frame: its bytes, the closing zero among them.
+            piece: its bytes, the closing zero among them.
 
         Raises:
             RigError: the link is broken.
@@ -193,7 +205,7 @@ class SerialLink(AbstractLink):
         if self._serial is None:
             raise RigError("the serial link is not open")
         try:
-            self._serial.write(frame)
+            self._serial.write(piece)
         except OSError as error:  # SerialException is one
             raise RigError(f"cannot write to {self.port}: {error}") from error
 

@@ -74,7 +74,7 @@ def wait_for():
     return wait
 
 
-@pytest.fixture(params=["udp", "zmq", "serial"])
+@pytest.fixture(params=["udp", "zmq", "serial", "can"])
 def linked(request, tmp_path, law_file):
     """(configuration file, device log, device process) with the device running behind each kind of link."""
     with contextlib.ExitStack() as stack:

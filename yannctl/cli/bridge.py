@@ -77,6 +77,25 @@ def device(
             output.result({"guard": dict(made.guard.counts)})
 
 
+@hil_app.command()
+def dbc(config: ConfigFile, out: OutFile, json: Json = False) -> None:
+    """Write the DBC file of a CAN link, for the plant's own tools; its identifiers may be changed there."""
+    from yannctl.errors import ModelError
+    from yannctl.hil.assembly import can_codec, make_plant
+    from yannctl.hil.can_messages import write_dbc
+    from yannctl.hil.configuration import CanLinkSection, read_configuration
+
+    output, configuration = Output(json), read_configuration(config)
+    if not isinstance(configuration.link, CanLinkSection):
+        raise ModelError("link.kind", f"is {configuration.link.kind!r}", remedy='only kind = "can" has a DBC file')
+    if out.exists():
+        raise ModelError("--out", f"{out} exists", remedy="name a new file")
+    codec = can_codec(configuration.link, make_plant(configuration.plant.name, configuration.plant.parameters))
+    write_dbc(codec, out)
+    output.line(f"{len(codec.places)} frames described in {out}")
+    output.result({"frames": len(codec.places), "file": out})
+
+
 def _flight_log(
     configuration: "Configuration", rig: "AbstractRig", config: Path
 ) -> "AbstractContextManager[FlightLog | None]":
