@@ -39,6 +39,7 @@ class CanLink(AbstractLink):
         if bitrate is not None and bitrate < 10_000:
             raise ModelError("bitrate", f"is {bitrate}", remedy="give bit/s, e.g. 500000")
         self.interface, self.channel, self.codec = interface, channel, codec
+        self.peer = f"the CAN bus {interface} {channel}"
         self._options: dict[str, Any] = dict(options or {}) | ({} if bitrate is None else {"bitrate": bitrate})
         if interface == "udp_multicast":
             self._options.setdefault("hop_limit", 0 if local else 1)

@@ -190,8 +190,8 @@ class CanCodec:
         values: dict[str, Any] = {}
         for frame, (_, content) in zip(self._frames[place.kind], parts, strict=True):
             values |= frame.decode(content, decode_choices=False, scaling=False)
-        header = (values.get(name, 0) for name in ("session", "sequence"))
-        envelope = Envelope(self._message(place.kind, values), *header, values.get("time", 0) * TICK_US)
+        session, sequence, ticks = (values.get(name, 0) for name in ("session", "sequence", "time"))
+        envelope = Envelope(self._message(place.kind, values), session, sequence, ticks * TICK_US)
         if values["counter"] != _counter(envelope):
             raise MessageError("has a counter that is not its number's")
         return envelope
@@ -241,7 +241,7 @@ class CanCodec:
             case Kind.WELCOME:
                 return Welcome(_whole("nonce", values), _whole("answers", values))
             case Kind.ACKNOWLEDGE:
-                return Acknowledge(*(values[name] for name in ("answers", "accepted", "state", "law_id")))
+                return Acknowledge(values["answers"], values["accepted"], values["state"], values["law_id"])
             case Kind.STOP:
                 return Stop(values["reason"])
             case _:

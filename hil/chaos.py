@@ -111,7 +111,7 @@ class FaultyLink(AbstractLink):
     """
 
     def __init__(self, link: AbstractLink, schedule: Schedule) -> None:
-        self.link, self.shared = link, link.shared
+        self.link, self.shared, self.peer = link, link.shared, link.peer
         self._arrived: list[bytes] = []
         emit_out, emit_in = link.send, self._arrived.append
         self._pieces: Callable[[bytes], list[bytes]] = lambda message: [message]

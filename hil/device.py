@@ -58,6 +58,7 @@ class DeviceGuard:
     def __init__(self, limits: DeviceLimits, ready: Callable[[], bool] | None = None) -> None:
         self.limits, self.state = limits, DeviceState.DISARMED
         self.counts: Counter[str] = Counter()
+        self.cause = ""  # why it last fell to the safe action
         self._ready = ready or (lambda: True)
         self._u = limits.safe_action
         self._expiry_us = self._sequence = self._valid_us = 0
@@ -107,6 +108,7 @@ class DeviceGuard:
 
     def _fall(self, cause: str) -> None:
         self.counts[cause] += 1
+        self.cause = cause
         self.state, self._u = DeviceState.SAFE, self.limits.safe_action
 
     def _arm(self, arm: Arm, envelope: Envelope, now_us: int) -> bool:
@@ -134,6 +136,19 @@ class DeviceGuard:
             ("stale", 0 <= newest - command.echo <= self.limits.max_age),
         )
         return next((name for name, holds in checks if not holds), None)
+
+
+def why_safe(cause: str) -> str:
+    """Say why a device holds its safe action.
+
+    Args:
+        cause: `DeviceGuard.cause`.
+
+    Returns:
+        Words for people.
+    """
+    known = {"expired": "the last command expired and no newer one was obeyed", "stopped": "the host said stop"}
+    return known.get(cause, cause)
 
 
 def device_limits(

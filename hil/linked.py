@@ -1,6 +1,7 @@
 """A rig behind a device link: the same host code for a board on a serial line, a robot over UDP, a PC over ZeroMQ."""
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -33,6 +34,7 @@ class Features:
         u_max: upper input limits (nu,).
         safe_action: input that keeps the plant safe (nu,).
         dt: sample period [s].
+        input_rows: (G, h) of input limits G u <= h beside the box, or None.
     """
 
     x_names: tuple[str, ...]
@@ -43,6 +45,7 @@ class Features:
     u_max: Float[np.ndarray, " nu"]
     safe_action: Float[np.ndarray, " nu"]
     dt: float
+    input_rows: tuple[Float[np.ndarray, "rows nu"], Float[np.ndarray, " rows"]] | None = None
 
     @classmethod
     def of(cls, plant: AbstractPlant, safe_action: ArrayLike, dt: float | None = None) -> "Features":
@@ -64,7 +67,10 @@ class Features:
         if action.shape != low.shape or not np.all((action >= low) & (action <= high)):
             raise ModelError("safe_action", f"is {action}", remedy=f"give {plant.nu} inputs inside the limits")
         names = (tuple(plant.x_names), tuple(plant.u_names), tuple(plant.x_units), tuple(plant.u_units))
-        return cls(*names, low, high, action, float(plant.dt if dt is None else dt))
+        rows = plant.input_rows
+        if rows is not None and not np.all(rows[0] @ action <= rows[1]):
+            raise ModelError("safe_action", f"is {action}", remedy="give one that keeps the plant's input_rows")
+        return cls(*names, low, high, action, float(plant.dt if dt is None else dt), rows)
 
 
 class LinkedRig(AbstractRig):
@@ -111,7 +117,8 @@ class LinkedRig(AbstractRig):
             self.channel.hello, lambda e: isinstance(e.message, Welcome) and self.channel.joined(e.message)
         )
         if answered is None:
-            raise RigError(f"no device answered within {HANDSHAKE_SECONDS:g} s: {dict(self.channel.counts)}")
+            where, seen = self.channel.link.peer, _seen(self.channel.counts)
+            raise RigError(f"no device answered at {where} within {HANDSHAKE_SECONDS:g} s{seen}")
 
     def arm(self) -> None:
         """Have the device accept commands of this controller.
@@ -168,7 +175,7 @@ class LinkedRig(AbstractRig):
         """
         if not self._armed:
             raise RigError(f"cannot write: {self.stop_reason or 'the rig is not armed'}")
-        wanted = np.asarray(allowed_input(u, self.u_min, self.u_max, self.safe_action), np.float32)
+        wanted = np.asarray(allowed_input(u, self.u_min, self.u_max, self.safe_action, self.input_rows), np.float32)
         sent = np.clip(wanted, self._float_min, self._float_max)
         echo = 0 if self._sample is None else self._sample.sequence
         self.channel.send(Command(sent, echo, self._valid_us, self.law_id), self._now_us())
@@ -242,6 +249,11 @@ def _inside_single(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.nd
     low32, high32 = np.asarray(low, np.float32), np.asarray(high, np.float32)
     low32 = np.where(low32 < low, np.nextafter(low32, np.float32(np.inf)), low32)
     return low32, np.where(high32 > high, np.nextafter(high32, np.float32(-np.inf)), high32)
+
+
+def _seen(counts: Counter[str]) -> str:
+    """What was dropped meanwhile, if anything was."""
+    return f"; dropped: {', '.join(f'{n} {cause}' for cause, n in counts.items())}" if counts else ""
 
 
 def _refusal(message: object, law_id: int) -> str:

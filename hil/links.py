@@ -19,9 +19,11 @@ class AbstractLink(ABC):
 
     Attributes:
         shared: whether strangers can put messages on it, so that each must prove its origin.
+        peer: where the other end is, for messages to people.
     """
 
     shared: bool
+    peer: str = "the other end"
 
     @abstractmethod
     def open(self) -> None:
@@ -82,6 +84,7 @@ class UdpLink(AbstractLink):
 
     def __init__(self, local: tuple[str, int], remote: tuple[str, int] | None) -> None:
         self.local, self.remote = local, remote
+        self.peer = "nowhere yet" if remote is None else f"UDP {remote[0]}:{remote[1]}"
         self._socket: socket.socket | None = None
         self._last_sender: tuple[str, int] | None = None
 
@@ -154,7 +157,7 @@ class SerialLink(AbstractLink):
     def __init__(self, port: str, baud: int, max_size: int) -> None:
         if baud < 9600:
             raise ModelError("baud", f"is {baud}", remedy="give at least 9600 bit/s")
-        self.port, self.baud, self.max_size = port, baud, max_size
+        self.port, self.baud, self.max_size, self.peer = port, baud, max_size, f"the serial port {port}"
         self._serial: Any = None
         self._decoder: FrameDecoder | None = None
 
@@ -252,7 +255,7 @@ class ZmqLink(AbstractLink):
                 raise ModelError(
                     name, f"has {len(key)} characters", remedy="give a CURVE key of 40, see zmq.curve_keypair"
                 )
-        self.endpoint, self.listen = endpoint, listen
+        self.endpoint, self.listen, self.peer = endpoint, listen, endpoint
         self._secret, self._peer = own_secret.encode(), peer_public.encode()
         self._context: Any = None
         self._socket: Any = None

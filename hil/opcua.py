@@ -184,7 +184,7 @@ class OpcuaRig(AbstractRig):
         """
         if not self._armed:
             raise RigError(f"cannot write: {self.stop_reason or 'the rig is not armed'}")
-        sent = allowed_input(u, self.u_min, self.u_max, self.safe_action)
+        sent = allowed_input(u, self.u_min, self.u_max, self.safe_action, self.input_rows)
         self._send(Command.kind, sent, 0 if self._sample is None else self._sample.sequence)
         return sent
 

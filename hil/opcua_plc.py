@@ -112,7 +112,8 @@ class SoftPlc:
             self._last = numbers
             self._obey(numbers, now)
         u = self.guard.applied(now)
-        self.x = np.asarray(self.plant.step(self.x, u), float)
+        if self.guard.state is not DeviceState.DISARMED:  # it stands still at x0 until it is armed
+            self.x = np.asarray(self.plant.step(self.x, u), float)
         self._sequence += 1
         if self._on_tick is not None:
             counts = self.guard.counts["commands"]

@@ -44,6 +44,9 @@ OnTick = Callable[[DeviceTick], None]
 class PlantDevice:
     """Advance the plant once a period, send a measurement, obey what the guard lets through.
 
+    The plant stands still at `x0` until it is armed for the first time, so that a host may take its time; after that
+    it moves whatever happens.
+
     Args:
         plant: the plant.
         x0: first state (nx,).
@@ -117,7 +120,8 @@ class PlantDevice:
 
     def _tick(self) -> None:
         u = self.guard.applied(_now_us())
-        self.x = np.asarray(self.plant.step(self.x, u), float)
+        if self.guard.state is not DeviceState.DISARMED:
+            self.x = np.asarray(self.plant.step(self.x, u), float)
         if self.channel.session:
             self._newest = self.channel.send(Measurement(self.x, u, int(self.guard.state)), _now_us())
         if self._on_tick is not None:

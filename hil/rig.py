@@ -46,6 +46,7 @@ class AbstractRig(ABC):
         safe_action: input that brings the plant to rest or keeps it safe (nu,); zero is not always safe.
         dt: sample period [s].
         clock: the clock of its time stamps and deadlines.
+        input_rows: (G, h) of input limits G u <= h beside the box, or None.
     """
 
     x_names: tuple[str, ...]
@@ -57,6 +58,7 @@ class AbstractRig(ABC):
     safe_action: Float[np.ndarray, " nu"]
     dt: float
     clock: AbstractClock
+    input_rows: tuple[Float[np.ndarray, "rows nu"], Float[np.ndarray, " rows"]] | None = None
 
     @abstractmethod
     def open(self) -> None:
@@ -136,18 +138,36 @@ def allowed_input(
     low: Float[np.ndarray, " nu"],
     high: Float[np.ndarray, " nu"],
     safe_action: Float[np.ndarray, " nu"],
+    input_rows: tuple[Float[np.ndarray, "rows nu"], Float[np.ndarray, " rows"]] | None = None,
 ) -> Float[np.ndarray, " nu"]:
     """Give the input a driver may apply: clipped to its limits, the safe action in place of what is no input.
+
+    Where rows G u <= h limit several inputs together, an input beyond them is drawn along the straight line towards
+    the safe action until they hold: s + t (u - s) with the largest t in [0, 1]. A robot whose safe action is rest so
+    keeps the curve it was told to drive and only slows down.
 
     Args:
         u: input asked for (nu,), physical units; another shape or a number that is not finite is no input.
         low: lower limits (nu,).
         high: upper limits (nu,).
-        safe_action: input that keeps the plant safe (nu,).
+        safe_action: input that keeps the plant safe (nu,), inside all limits.
+        input_rows: (G, h), or None.
 
     Returns:
         Input (nu,), a new array.
     """
     if u.shape != low.shape or not np.all(np.isfinite(u)):
         return safe_action.copy()
-    return np.clip(u, low, high)
+    allowed = np.clip(u, low, high)
+    if input_rows is None:
+        return allowed
+    G, h = input_rows
+    if np.all(G @ allowed <= h):
+        return allowed
+    room, wanted = h - G @ safe_action, G @ (allowed - safe_action)
+    share = float(np.min(np.divide(room, wanted, out=np.ones_like(room), where=wanted > room)))
+    drawn = safe_action + share * (allowed - safe_action)
+    while np.any(G @ drawn > h):  # a last bit beyond the limit is beyond it
+        share = np.nextafter(share, 0.0) * (1 - 1e-15)
+        drawn = safe_action + share * (allowed - safe_action)
+    return drawn

@@ -163,7 +163,7 @@ class Ros2Rig(AbstractRig):
             time.sleep(0.0005)
 
     def write(self, u: Float[np.ndarray, " nu"], deadline_ns: int) -> Float[np.ndarray, " nu"]:
-        """Publish a Twist.
+        """Publish a Twist, inside the box and the plant's input rows: what it says is what the wheels can do.
 
         Args:
             u: speed and turn rate (2,) [m/s, rad/s].
@@ -179,7 +179,7 @@ class Ros2Rig(AbstractRig):
             raise RigError(f"cannot write: {self.stop_reason or 'the rig is not armed'}")
         if not self._writer.get_matched_subscriptions():
             raise RigError("nobody listens to cmd_vel any more")
-        sent = allowed_input(u, self.u_min, self.u_max, self.safe_action)
+        sent = allowed_input(u, self.u_min, self.u_max, self.safe_action, self.input_rows)
         self._publish(sent)
         return sent
 

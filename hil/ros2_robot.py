@@ -20,6 +20,7 @@ class _Guard:
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
+        self.cause = ""
 
 
 class SoftRobot:
@@ -50,6 +51,7 @@ class SoftRobot:
         self._safe = np.array(safe_action, float)
         self._timeout, self._period = timeout, float(plant.dt if dt is None else dt)
         self._u, self._heard = self._safe, -math.inf
+        self._rows = plant.input_rows or (np.zeros((0, plant.nu)), np.zeros(0))
         plant.step(self.x, self._safe)
 
     def run(self, seconds: float | None = None, ready: Any = None) -> None:
@@ -82,7 +84,8 @@ class SoftRobot:
                 continue
             u = np.array([twist.linear.x, twist.angular.z])
             low, high = np.asarray(self.plant.u_min), np.asarray(self.plant.u_max)
-            if not np.all(np.isfinite(u)) or np.any(u < low) or np.any(u > high):
+            G, h = self._rows
+            if not np.all(np.isfinite(u)) or np.any(u < low) or np.any(u > high) or np.any(G @ u > h):
                 self.guard.counts["out_of_range"] += 1
                 continue
             self.guard.counts["commands"] += 1
@@ -91,9 +94,13 @@ class SoftRobot:
     def _drive(self) -> None:
         late = time.monotonic() - self._heard >= self._timeout
         u = self._safe if late else self._u
-        self.x = np.asarray(self.plant.step(self.x, u), float)
+        state = DeviceState.SAFE if late else DeviceState.ARMED
+        if math.isinf(self._heard):
+            state = DeviceState.DISARMED  # it stands still at x0 until the first command
+        else:
+            self.guard.cause = f"no command for {self._timeout:g} s" if late else ""
+            self.x = np.asarray(self.plant.step(self.x, u), float)
         if self._on_tick is not None:
-            state = DeviceState.SAFE if late else DeviceState.ARMED
             self._on_tick(DeviceTick(time.monotonic_ns(), self.x, u, int(state), self.guard.counts["commands"]))
 
     def _odometry(self) -> Any:

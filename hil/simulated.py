@@ -47,7 +47,7 @@ class SimulatedRig(AbstractRig):
         self.x_names, self.u_names = tuple(plant.x_names), tuple(plant.u_names)
         self.x_units, self.u_units = tuple(plant.x_units), tuple(plant.u_units)
         self.u_min, self.u_max = np.array(plant.u_min, float), np.array(plant.u_max, float)
-        self.dt = float(plant.dt)
+        self.dt, self.input_rows = float(plant.dt), plant.input_rows
         self.clock = _clock(clock)
         self.safe_action = _safe_action(plant, safe_action)
         self.x = np.array(x0, float)
@@ -124,7 +124,7 @@ class SimulatedRig(AbstractRig):
         if not self._armed:
             raise RigError(f"cannot write: {self.stop_reason or 'the rig is not armed'}")
         self._advance()
-        self._held = allowed_input(u, self.u_min, self.u_max, self.safe_action)
+        self._held = allowed_input(u, self.u_min, self.u_max, self.safe_action, self.input_rows)
         return self._held.copy()
 
     def stop(self, reason: str) -> None:

@@ -1,6 +1,7 @@
 """A device in a process of its own, for the tests of every link."""
 
 import contextlib
+import os
 import subprocess
 import sys
 import time
@@ -11,8 +12,10 @@ import pytest
 
 import yannctl
 from yannctl.hil.chaos_matrix import link_section
+from yannctl.hil.messages import DeviceState
 from yannctl.models import Pendulum
 
+SAFE = int(DeviceState.SAFE)
 PERIOD, HOLD = 0.02, 25  # half a second: a busy machine must not fail a test
 
 
@@ -33,11 +36,14 @@ def common(law, period=PERIOD, seconds=1.5, hold=HOLD):
     )
 
 
+def yannctl_command(*words):
+    return [sys.executable, "-c", "from yannctl.cli.app import main; main()", *map(str, words)]
+
+
 @contextlib.contextmanager
 def device_process(config: Path, log: Path):
     """`yannctl hil device` in another process."""
-    code = "from yannctl.cli.app import main; main()"
-    command = [sys.executable, "-c", code, "hil", "device", str(config), "--log", str(log)]
+    command = yannctl_command("hil", "device", config, "--log", log)
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         line = process.stdout.readline()
@@ -59,6 +65,41 @@ def rows():
         return np.array([[float(word) for word in line.split(",")] for line in lines])
 
     return read
+
+
+@pytest.fixture(scope="session")
+def running_device():
+    """Runs a device in another process: a context manager of its configuration and its log."""
+    return device_process
+
+
+@pytest.fixture(scope="session")
+def host_command():
+    """Command line of a host: function of the configuration."""
+    return lambda config: yannctl_command("hil", "run", config, "--json")
+
+
+@pytest.fixture
+def periods_until_safe(rows, wait_for, host_command):
+    """Runs a host, ends it by a signal, and counts the periods from the last obeyed command to the safe action."""
+
+    def measure(config, log, how, commands, safe_action):
+        start = rows(log)[-1, 2] if len(rows(log)) else 0
+        process = subprocess.Popen(host_command(config), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            wait_for(lambda: len(rows(log)) and rows(log)[-1, 2] > start + commands)
+            os.kill(process.pid, how)
+            wait_for(lambda: rows(log)[-1, 1] == SAFE)
+        finally:
+            process.kill()
+            process.wait()
+        table = rows(log)
+        last = np.argmax(table[:, 2] == table[-1, 2])
+        safe = np.flatnonzero((table[:, 1] == SAFE) & (np.arange(len(table)) >= last))[0]
+        assert np.all(table[safe:, -len(safe_action) :] == safe_action)
+        return safe - last
+
+    return measure
 
 
 @pytest.fixture

@@ -32,9 +32,15 @@ NAMES = (("theta", "omega"), ("torque",), ("rad", "rad/s"), ("N m",))
 CODEC = CanCodec(*NAMES)
 EXAMPLES = Path(__file__).parents[2] / "examples" / "bridge"
 MESSAGES = [
-    Stop(3), Hello(2**63 + 5), Welcome(1 << 40, 77), Arm(0xDEADBEEF, 50_000), Acknowledge(5, 1, 2, 0xFFFFFFFF),
-    Heartbeat(), Command(np.array([1.25]), 7, 40_000, 0xBEEF1234, 3), Measurement(np.array([1.5, np.nan]), np.array([0.5]), 0x102),
-]  # fmt: skip
+    Stop(3),
+    Hello(2**63 + 5),
+    Welcome(1 << 40, 77),
+    Arm(0xDEADBEEF, 50_000),
+    Acknowledge(5, 1, 2, 0xFFFFFFFF),
+    Heartbeat(),
+    Command(np.array([1.25]), 7, 40_000, 0xBEEF1234, 3),
+    Measurement(np.array([1.5, np.nan]), np.array([0.5]), 0x102),
+]
 
 
 def envelope(message, sequence=300):

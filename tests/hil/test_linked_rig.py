@@ -1,10 +1,8 @@
 """Host and device in two processes over UDP, ZeroMQ and a serial line: the same code, the same safe endings."""
 
 import json
-import os
 import signal
 import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -19,23 +17,9 @@ HOLD = 25  # as in conftest
 SAFE = int(DeviceState.SAFE)
 
 
-def host(config, *words):
-    code = "from yannctl.cli.app import main; main()"
-    return [sys.executable, "-c", code, "hil", *words, str(config), "--json"]
-
-
-def ticks_until_safe(table):
-    """Periods from the last obeyed command to the safe action."""
-    last = np.argmax(table[:, 2] == table[-1, 2])
-    safe = np.flatnonzero((table[:, 1] == SAFE) & (np.arange(len(table)) >= last))
-    assert len(safe), "never safe"
-    assert np.all(table[safe[0] :, -1] == 0.0)
-    return safe[0] - last
-
-
-def test_the_law_balances_the_plant_behind_the_link(linked, rows):
-    config, log, _ = linked
-    done = subprocess.run(host(config, "run"), check=False, capture_output=True, text=True, timeout=60)
+def test_the_law_balances_the_plant_behind_the_link(linked, rows, host_command):
+    config, log, process = linked
+    done = subprocess.run(host_command(config), check=False, capture_output=True, text=True, timeout=60)
     summary = json.loads(done.stdout.splitlines()[-1])
     assert summary["reason"] == "ticks done", done.stderr
     assert done.returncode == 0
@@ -43,20 +27,30 @@ def test_the_law_balances_the_plant_behind_the_link(linked, rows):
     table = rows(log)
     assert table[-1, 2] > 30  # commands were obeyed
     assert table[-1, 1] == SAFE  # and STOP at the end
+    waiting = table[table[:, 1] == DeviceState.DISARMED]
+    assert len(waiting)
+    assert np.all(waiting[:, 3:5] == [0.1, 0.0])  # the plant stands still until it is armed
+    process.terminate()
+    assert process.stdout.read().splitlines() == ["armed", "safe action [0.0]: the host said stop"]
+
+
+def test_without_a_device_the_host_names_the_address_and_how_to_start_one(tmp_path, law_file, host_command):
+    config = tmp_path / "rig.toml"
+    (tmp_path / "key").touch(mode=0o600)
+    (tmp_path / "key").write_text("0" * 64)
+    ends = 'host = "127.0.0.1:0"\ndevice = "127.0.0.1:9"\nkey_file = "key"\n'
+    plant = '[plant]\nname = "Pendulum"\nsafe_action = [0.0]\n'
+    config.write_text(f'{plant}[controller]\nfile = "{law_file}"\n[link]\nkind = "udp"\n{ends}')
+    done = subprocess.run(host_command(config), check=False, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "no device answered at UDP 127.0.0.1:9" in done.stdout
+    assert f"yannctl hil device {config}" in done.stderr
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
-def test_a_host_that_is_killed_or_stopped_leaves_the_safe_action(linked, how, rows, wait_for):
+def test_a_host_that_is_killed_or_stopped_leaves_the_safe_action(linked, periods_until_safe, how):
     config, log, _ = linked
-    process = subprocess.Popen(host(config, "run"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        wait_for(lambda: len(rows(log)) and rows(log)[-1, 2] > 20)
-        os.kill(process.pid, how)
-        wait_for(lambda: rows(log)[-1, 1] == SAFE)
-        assert ticks_until_safe(rows(log)) <= HOLD + 1
-    finally:
-        process.kill()
-        process.wait()
+    assert periods_until_safe(config, log, how, 20, [0.0]) <= HOLD + 1
 
 
 def test_a_device_that_dies_stops_the_loop(linked):

@@ -3,10 +3,8 @@
 import asyncio
 import contextlib
 import json
-import os
 import signal
 import subprocess
-import sys
 
 import asyncua
 import numpy as np
@@ -26,7 +24,7 @@ HOLD, SAFE = 10, int(DeviceState.SAFE)
 
 
 @pytest.fixture(scope="module")
-def plc(tmp_path_factory):
+def plc(tmp_path_factory, running_device):
     """(configuration file, PLC log) with the PLC running."""
     folder = tmp_path_factory.mktemp("plc")
     plant = CSTR()
@@ -44,25 +42,13 @@ def plc(tmp_path_factory):
         'host_certificate = "host.der"\nhost_key = "host.pem"\nplc_certificate = "plc.der"\nplc_key = "plc.pem"\n'
     )
     config, log = folder / "plc.toml", folder / "plc.csv"
-    code = "from yannctl.cli.app import main; main()"
-    command = [sys.executable, "-c", code, "hil", "device", str(config), "--log", str(log)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    try:
-        assert "device ready" in process.stdout.readline()
+    with running_device(config, log):
         yield config, log
-    finally:
-        process.kill()
-        process.communicate()
 
 
-def host(config):
-    code = "from yannctl.cli.app import main; main()"
-    return [sys.executable, "-c", code, "hil", "run", str(config), "--json"]
-
-
-def test_the_law_runs_the_reactor_through_the_plc(plc, rows):
+def test_the_law_runs_the_reactor_through_the_plc(plc, rows, host_command):
     config, log = plc
-    done = subprocess.run(host(config), check=False, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(host_command(config), check=False, capture_output=True, text=True, timeout=120)
     summary = json.loads(done.stdout.splitlines()[-1])
     assert (summary["reason"], summary["stop_errors"]) == ("ticks done", []), done.stderr
     table = rows(log)
@@ -72,22 +58,8 @@ def test_the_law_runs_the_reactor_through_the_plc(plc, rows):
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
-def test_a_host_that_is_killed_or_stopped_leaves_the_safe_action(plc, rows, wait_for, how):
-    config, log = plc
-    start = rows(log)[-1, 2]
-    process = subprocess.Popen(host(config), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        wait_for(lambda: rows(log)[-1, 2] > start + 5)
-        os.kill(process.pid, how)
-        wait_for(lambda: rows(log)[-1, 1] == SAFE)
-    finally:
-        process.kill()
-        process.wait()
-    table = rows(log)
-    last = np.argmax(table[:, 2] == table[-1, 2])
-    safe = np.flatnonzero((table[:, 1] == SAFE) & (np.arange(len(table)) >= last))[0]
-    assert safe - last <= HOLD + 1
-    assert np.all(table[safe:, -1] == CSTR().u_min[0])
+def test_a_host_that_is_killed_or_stopped_leaves_the_safe_action(plc, periods_until_safe, how):
+    assert periods_until_safe(*plc, how, 5, [CSTR().u_min[0]]) <= HOLD + 1
 
 
 def test_another_controller_and_a_late_start_are_refused(plc):

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ from yannctl.hil.assembly import make_rig
 from yannctl.hil.configuration import read_configuration
 from yannctl.hil.linked import Features
 from yannctl.hil.messages import DeviceState
+from yannctl.hil.rig import allowed_input
 from yannctl.hil.ros2 import Ros2Access, Ros2Rig, path_state
 from yannctl.hil.ros2_messages import Odometry, Point, Pose, PoseWithCovariance, Quaternion, Twist, Vector3
 from yannctl.models import DifferentialDrive, Pendulum
@@ -24,7 +24,7 @@ HOLD, SAFE = 10, int(DeviceState.SAFE)
 
 
 @pytest.fixture(scope="module")
-def robot(tmp_path_factory):
+def robot(tmp_path_factory, running_device):
     """(configuration file, robot log) with the robot running."""
     folder = tmp_path_factory.mktemp("robot")
     plant = DifferentialDrive(bend=0.0)
@@ -41,25 +41,13 @@ def robot(tmp_path_factory):
         f'[link]\nkind = "ros2"\ndomain = {domain}\n'
     )
     config, log = folder / "robot.toml", folder / "robot.csv"
-    code = "from yannctl.cli.app import main; main()"
-    command = [sys.executable, "-c", code, "hil", "device", str(config), "--log", str(log)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    try:
-        assert "device ready" in process.stdout.readline()
+    with running_device(config, log):
         yield config, log
-    finally:
-        process.kill()
-        process.communicate()
 
 
-def host(config):
-    code = "from yannctl.cli.app import main; main()"
-    return [sys.executable, "-c", code, "hil", "run", str(config), "--json"]
-
-
-def test_the_law_drives_the_robot_onto_the_path(robot, rows):
+def test_the_law_drives_the_robot_onto_the_path(robot, rows, host_command):
     config, log = robot
-    done = subprocess.run(host(config), check=False, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(host_command(config), check=False, capture_output=True, text=True, timeout=120)
     summary = json.loads(done.stdout.splitlines()[-1])
     assert (summary["reason"], summary["stop_errors"]) == ("ticks done", []), done.stderr
     table = rows(log)
@@ -70,22 +58,8 @@ def test_the_law_drives_the_robot_onto_the_path(robot, rows):
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
-def test_a_host_that_is_killed_or_stopped_leaves_a_robot_at_rest(robot, rows, wait_for, how):
-    config, log = robot
-    start = rows(log)[-1, 2]
-    process = subprocess.Popen(host(config), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        wait_for(lambda: rows(log)[-1, 2] > start + 10)
-        os.kill(process.pid, how)
-        wait_for(lambda: rows(log)[-1, 1] == SAFE)
-    finally:
-        process.kill()
-        process.wait()
-    table = rows(log)
-    last = np.argmax(table[:, 2] == table[-1, 2])
-    safe = np.flatnonzero((table[:, 1] == SAFE) & (np.arange(len(table)) >= last))[0]
-    assert safe - last <= HOLD + 1
-    assert np.all(table[safe:, -2:] == 0)
+def test_a_host_that_is_killed_or_stopped_leaves_a_robot_at_rest(robot, periods_until_safe, how):
+    assert periods_until_safe(*robot, how, 10, [0.0, 0.0]) <= HOLD + 1
 
 
 def test_a_domain_without_a_robot_is_not_armed(robot, monkeypatch):
@@ -95,6 +69,19 @@ def test_a_domain_without_a_robot_is_not_armed(robot, monkeypatch):
     monkeypatch.setattr("yannctl.hil.ros2.HANDSHAKE_SECONDS", 0.1)
     with pytest.raises(RigError, match="nobody in DDS domain"), rig:
         rig.arm()
+
+
+def test_a_command_beyond_the_wheels_is_drawn_in_along_its_curve():
+    plant = DifferentialDrive(bend=0.0)
+    rig = Ros2Rig(Ros2Access(), Features.of(plant, [0.0, 0.0]))
+    G, h = plant.input_rows
+    for u in ([0.22, 2.75], [0.1, -2.5], [0.22, 1e-3]):
+        sent = allowed_input(np.array(u), rig.u_min, rig.u_max, rig.safe_action, rig.input_rows)
+        assert np.all(G @ sent <= h)
+        assert np.max(G @ sent - h) > -1e-12  # the nearest on the line, not less
+        assert sent[1] / sent[0] == pytest.approx(u[1] / u[0])  # the same curvature
+    inside = np.array([0.1, 1.0])
+    np.testing.assert_array_equal(allowed_input(inside, rig.u_min, rig.u_max, rig.safe_action, rig.input_rows), inside)
 
 
 def test_the_yaw_of_a_quaternion_and_the_speeds_become_the_state():

@@ -47,6 +47,8 @@ def run(config: ConfigFile, json: Json = False) -> None:
             report = FixedRateLoop(rig, controller, fallback=fallback, settings=settings, log=log).run(ticks)
     summary = report.summary()
     output.line(f"{report.ticks} ticks, {summary['reason']}")
+    if not report.ticks and configuration.link.kind != "simulated":
+        output.line(f"  to try it without the plant, start its simulation first: yannctl hil device {config}")
     for name in ("lateness", "io", "compute"):
         times = summary[f"{name}_us"]
         output.line(f"  {name:<9} p50 {times['p50']:.0f}  p99 {times['p99']:.0f}  max {times['max']:.0f} us")
@@ -67,9 +69,20 @@ def device(
     """Play the other end of the link: the plant in simulation, with the watchdog of a real device."""
     from yannctl.hil.assembly import make_device
     from yannctl.hil.configuration import read_configuration
+    from yannctl.hil.device import why_safe
 
     output = Output(json)
-    with _tick_log(log) as on_tick:
+    with _tick_log(log) as note:
+        state = 0
+
+        def on_tick(tick: "DeviceTick") -> None:
+            nonlocal state
+            if tick.state != state:
+                state = tick.state
+                output.line("armed" if state == 1 else f"safe action {tick.u.tolist()}: {why_safe(made.guard.cause)}")
+            if note is not None:
+                note(tick)
+
         made = make_device(read_configuration(config), on_tick)
         try:
             made.run(seconds, ready=lambda: output.line("device ready"))
