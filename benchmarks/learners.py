@@ -84,7 +84,7 @@ def learned_sigma(true: float, updates: int) -> float:
         learner.critic.adam.rate = 1e-2 * min(1.0, 2.0 * (1.0 - update / updates) + 1e-3)
         x, a = torch.rand(256, 2, generator=generator), torch.rand(256, 1, generator=generator) * 2.0 - 1.0
         reward, none = 5.0 + true * torch.randn(256, generator=generator), torch.zeros(256)
-        learner.update(Batch(x, x, a, 0.0 * a, reward, none, x, x, 0.0 * a, none, none))
+        learner.update(Batch(x, x, a, a, 0.0 * a, reward, none, x, x, 0.0 * a, none, none))
         if update >= 0.8 * updates:
             seen.append(learner.metrics()["sigma"])
     return float(np.mean(seen))

@@ -11,6 +11,8 @@ from yannctl.plant.integration import extrapolate
 
 from .parameters import require_positive
 
+UPRIGHT = vector(0.25, 1.0)  # hard limits of the task "upright" [rad, rad/s]
+
 
 @dataclass(frozen=True)
 class Pendulum(AbstractPlant):
@@ -18,8 +20,8 @@ class Pendulum(AbstractPlant):
 
     | state | meaning | unit | bounds |
     | --- | --- | --- | --- |
-    | theta | angle from upright, wrapped to [-pi, pi) | rad | -pi to pi |
-    | theta_dot | angular speed | rad/s | -8 to 8 |
+    | theta | angle from upright, wrapped to [-pi, pi) | rad | -pi to pi; task "upright": +-0.25, hard |
+    | theta_dot | angular speed | rad/s | -8 to 8; task "upright": +-1, hard |
 
     | input | meaning | unit | bounds |
     | --- | --- | --- | --- |
@@ -38,7 +40,8 @@ class Pendulum(AbstractPlant):
     that the speed can leave its bounds, which then counts as a violation.
     Reward: -(theta^2 + 0.1 theta_dot^2 + 0.001 u^2) on the state before the step.
     Sample period 0.05 s, Gymnasium's, a fifth of the unstable time constant; 200 steps an episode, starts uniform in
-    theta all around and |theta_dot| <= 1.
+    theta all around and |theta_dot| <= 1. Task "upright" starts anywhere within its hard limits, beyond which the
+    episode ends; not every such start can be saved.
     Equilibrium: upright at rest without torque (unstable, time constant sqrt(2 l / (3 g)) = 0.26 s).
     Sensor noise when asked for: 0.002 rad, 0.02 rad/s. Motor lag left out: 0.01 s.
     Energy without torque and friction: theta_dot^2 / 2 + 3 g / (2 l) cos(theta) is constant.
@@ -50,9 +53,10 @@ class Pendulum(AbstractPlant):
         integrator: "gymnasium" or "accurate".
         friction: viscous friction of the motor [N m s].
         push: disturbing torque [N m].
+        task: "swing-up", or "upright" with hard limits.
 
     Raises:
-        ModelError: a parameter that is not positive or an unknown integrator.
+        ModelError: a parameter that is not positive, an unknown integrator or task.
 
     Source: Gymnasium 1.x, `gymnasium/envs/classic_control/pendulum.py` (`Pendulum-v1`).
     """
@@ -63,7 +67,9 @@ class Pendulum(AbstractPlant):
     integrator: Literal["gymnasium", "accurate"] = "gymnasium"
     friction: float = 0.0
     push: float = 0.0
+    task: Literal["swing-up", "upright"] = "swing-up"
 
+    max_speed: ClassVar[float] = 8.0
     x_names: ClassVar[tuple[str, ...]] = ("theta", "theta_dot")
     u_names: ClassVar[tuple[str, ...]] = ("torque",)
     x_units: ClassVar[tuple[str, ...]] = ("rad", "rad/s")
@@ -86,6 +92,11 @@ class Pendulum(AbstractPlant):
         require_positive(self, ("g", "m", "l"))
         if self.integrator not in {"gymnasium", "accurate"}:
             raise ModelError("integrator", f"is {self.integrator!r}, expected 'gymnasium' or 'accurate'")
+        if self.task not in {"swing-up", "upright"}:
+            raise ModelError("task", f"is {self.task!r}, expected 'swing-up' or 'upright'")
+        if self.task == "upright":
+            low, high = vector(*-UPRIGHT), UPRIGHT
+            self._declare(x_min=low, x_max=high, start_min=low, start_max=high, hard_states=(0, 1), episode_steps=100)
         self._declare(
             uncertain={
                 "m": Range(0.9 * self.m, 1.1 * self.m, "kg"),
@@ -124,7 +135,7 @@ class Pendulum(AbstractPlant):
         if self.integrator == "accurate":
             return extrapolate(self.rhs, x, u, self.dt)
         speed = x[1] + self.rhs(x, u)[1] * self.dt
-        speed = ca.fmin(ca.fmax(speed, self.x_min[1]), self.x_max[1])
+        speed = ca.fmin(ca.fmax(speed, -self.max_speed), self.max_speed)
         return ca.vertcat(x[0] + speed * self.dt, speed)
 
     def reward(self, x: Expression, u: Expression) -> Expression:

@@ -6,7 +6,7 @@ from yannctl.rl.replay import Replay
 
 
 def row(value: float, live: float = 1.0) -> torch.Tensor:
-    sizes = {"x": 2, "phi": 3, "a": 1, "base": 1, "reward": 1, "live": 1, "weight": 1}
+    sizes = {"x": 2, "phi": 3, "a": 1, "proposed": 1, "base": 1, "reward": 1, "live": 1, "weight": 1}
     sizes |= {"x1": 2, "phi1": 3, "base1": 1, "weight1": 1}
     columns = {name: torch.full((n,), value + 0.01 * i) for i, (name, n) in enumerate(sizes.items())}
     columns["live"] = torch.tensor([live])
@@ -19,7 +19,8 @@ def test_columns_keep_their_place_and_rewards_are_scaled():
     (batch,) = replay.batches(1, 5, 10.0, torch.Generator().manual_seed(0))
     assert batch.x.shape == (5, 2)
     assert batch.phi.shape == (5, 3)
-    for i, name in enumerate(("x", "phi", "a", "base", "reward", "live", "weight", "x1", "phi1", "base1", "weight1")):
+    names = ("x", "phi", "a", "proposed", "base", "reward", "live", "weight", "x1", "phi1", "base1", "weight1")
+    for i, name in enumerate(names):
         expected = 1.0 if name == "live" else (1.0 + 0.01 * i) * (10.0 if name == "reward" else 1.0)
         assert torch.allclose(getattr(batch, name), torch.tensor(expected))
 

@@ -37,7 +37,8 @@ def test_killed_runs_go_on_bit_for_bit_two_hundred_times():
 
 
 def step(number: float, end: bool = False) -> Transition:
-    return Transition(np.array([number, 1.0]), np.array([0.5]), -number, np.array([number, 2.0]), end, False, False)
+    x, x1, u = np.array([number, 1.0]), np.array([number, 2.0]), np.array([0.5])
+    return Transition(x, u, -number, x1, end, False, False, np.array([0.75]))
 
 
 LAYOUT = Layout(2, 1, 3)

@@ -25,7 +25,9 @@ from yannctl.files import write_whole
 from .errors import RunLockedError, TrainingError
 from .rigs import EnvironmentRig, Judge, RigEpisodes, TrainingRig, load_rig
 from .run import Run
+from .safeguard import safeguard_of
 from .settings import TrainingSettings
+from .task import task_of
 from .transitions import FILE_NAME, FIRST, Layout, TransitionWriter, read_records
 
 PLAN_FILE, WEIGHTS_FILE, LAW_FILE, LOCK_FILE = "actor.json", "weights.safetensors", "law.safetensors", "actor.lock"
@@ -44,6 +46,7 @@ class Plan:
         settings: `TrainingSettings.record()`.
         rig: "module:function" giving (rig, judge); None: the environment itself.
         rate: ticks a second where the environment is the rig.
+        filter: "auto", "none" or the name of a certified loop.
     """
 
     env: str
@@ -53,6 +56,7 @@ class Plan:
     settings: dict
     rig: str | None
     rate: float
+    filter: str = "auto"
 
     def write(self, folder: Path) -> None:
         """Keep it in the run folder.
@@ -89,7 +93,9 @@ class Plan:
         law = folder / LAW_FILE
         actor = encode_actor(PwaLaw.load(law), form="gather") if law.exists() else None
         settings = TrainingSettings.of_record(self.settings)
-        return Run(actor, None, gymnasium.make(self.env), self.algorithm, self.seed, settings)
+        env = gymnasium.make(self.env)
+        safeguard = safeguard_of(env, task_of(env), self.filter)
+        return Run(actor, None, env, self.algorithm, self.seed, settings, safeguard)
 
 
 def layout_of(run: Run) -> Layout:
@@ -189,7 +195,9 @@ def _ticks(
         if not bool(a.isfinite().all()):
             raise TrainingError("the policy asked for an input that is not finite", "nothing was sent")
         first = episodes.first
-        step = episodes.step((run.middle + run.half * a[0].double()).numpy())
+        proposed = (run.middle + run.half * a.double()).numpy()
+        u, _ = run.safeguard.apply(episodes.x[None], proposed)
+        step = episodes.step(u[0], proposed[0])
         number = writer.append(step, nothing, first=first)
         if acknowledge:
             print(number, flush=True)

@@ -53,6 +53,7 @@ def train_asynchronously(
     start_actor: bool = True,
     progress: bool = False,
     callbacks: Sequence[Callback] = (),
+    filter: str = "auto",
 ) -> TrainingResult:
     """Train while another process drives the plant; a folder that holds such a run already is taken up again.
 
@@ -71,6 +72,7 @@ def train_asynchronously(
             started by somebody else.
         progress: whether to show a progress bar (only on a terminal).
         callbacks: told of every row, event and checkpoint.
+        filter: "auto", "none" or a name in `assurance.TARGETS`; the actor's process filters before it writes.
 
     Returns:
         The deployed and the learning policy, and the history.
@@ -85,7 +87,7 @@ def train_asynchronously(
         raise ModelError("algorithm", f"got {algorithm!r}, expected {', '.join(map(repr, ALGORITHMS))}")
     if settings.environments != 1:
         raise ModelError("environments", f"got {settings.environments}", remedy="the asynchronous mode has one rig")
-    plan = Plan(env, algorithm, seed, steps, settings.record(), rig, rate)
+    plan = Plan(env, algorithm, seed, steps, settings.record(), rig, rate, filter)
     threads = torch.get_num_threads()
     torch.set_num_threads(settings.threads)
     try:
@@ -111,12 +113,12 @@ def ingest(run: Run, records: np.ndarray) -> None:
     if not len(records):
         return
     before, after = run.view_of(records["x"].copy()), run.view_of(records["x1"].copy())
-    applied = ((torch.from_numpy(records["u"].copy()) - run.middle) / run.half).float()
+    applied, proposed = run.scaled(records["u"].copy()), run.scaled(records["proposed"].copy())
     for i, record in enumerate(records):
         flags, reward = int(record["flags"]), float(record["reward"])
         x, phi, base, weight = (part[i] for part in before)
         scalars = torch.tensor([[reward], [0.0 if flags & TERMINATED else 1.0]])
-        row = torch.cat([x, phi, applied[i], base, *scalars, weight, *(part[i] for part in after)])
+        row = torch.cat([x, phi, applied[i], proposed[i], base, *scalars, weight, *(part[i] for part in after)])
         if not bool(row.isfinite().all()):
             raise TrainingError(f"transition {record['number']} is not finite", "repair the plant's reward or sensors")
         run.replay.add(row)
@@ -132,6 +134,7 @@ def ingest(run: Run, records: np.ndarray) -> None:
         if flags & (TERMINATED | TRUNCATED):
             part.last_return, part.total = part.total, 0.0
         count.clipped += bool((applied[i].abs() >= 1.0).any())
+        run.watch(record["x"], record["proposed"], record["u"], record["x1"])
         if count.step == run.settings.warmup_steps:
             count.reward_scale = run.settings.reward_scale or count.step / max(count.sum_reward, 1e-12)
 
@@ -184,7 +187,7 @@ class _Learner:
                 actor.terminate()
                 actor.wait()
         seconds = time.perf_counter() - self.started
-        return TrainingResult(run.deployed, run.learning, self.log.history, self.log.events, seconds)
+        return TrainingResult(run.deployed, run.learning, self.log.history, self.log.events, seconds, run.safeguard)
 
     def _fresh(self, known: int) -> np.ndarray:
         whole = self.path.exists() and self.path.stat().st_size > len(self.layout.header())

@@ -64,8 +64,9 @@ class PlantEnvironment(gymnasium.Env[np.ndarray, np.ndarray]):
         check_render_mode(render_mode)
         self.plant, self.filter, self.starts = plant, filter, starts
         self.render_mode = render_mode
+        self.variation = variation or Variation()
         safety = None if filter is None else lambda x, u: np.asarray(filter(x[0], u[0]), dtype=float)[None]
-        self._simulation = Simulation(plant, 1, variation or Variation(), trip_cost, safety)
+        self._simulation = Simulation(plant, 1, self.variation, trip_cost, safety)
         self.observation_space, self.action_space = spaces(self._simulation)
         self._running = False
         self._figure: Any = None

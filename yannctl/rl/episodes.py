@@ -4,6 +4,7 @@ Each episode is reset with a seed of its own, derived from the run's seed and th
 episode is therefore known by its number and the inputs sent so far: to resume, it is reset and they are sent again.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import gymnasium
@@ -12,6 +13,7 @@ import numpy as np
 from .errors import CheckpointError, TrainingError
 
 EPISODE_STREAM = 1  # first word of the seed sequence, apart from the gate's
+MAX_RESETS = 10_000  # for one start that is accepted
 
 
 def stream_seed(seed: int, stream: int, index: int) -> int:
@@ -39,6 +41,7 @@ class Transition(NamedTuple):
         terminated: the task ended in x1; nothing follows.
         truncated: only the episode ended in x1, by its time limit; the value goes on.
         violated: x1 is outside the state bounds, as the environment says.
+        proposed: what the learner asked for, before any filter (nu,).
     """
 
     x: np.ndarray
@@ -48,6 +51,7 @@ class Transition(NamedTuple):
     terminated: bool
     truncated: bool
     violated: bool
+    proposed: np.ndarray
 
 
 class Episodes:
@@ -58,10 +62,19 @@ class Episodes:
         seed: seed of the run.
         place: place of this environment among those that are stepped side by side.
         side_by_side: their number; the episodes of all are numbered apart.
+        accept: says of a start (nx,) whether the episode may begin there; another is drawn otherwise. None: always.
     """
 
-    def __init__(self, env: gymnasium.Env, seed: int, place: int = 0, side_by_side: int = 1) -> None:
+    def __init__(
+        self,
+        env: gymnasium.Env,
+        seed: int,
+        place: int = 0,
+        side_by_side: int = 1,
+        accept: Callable[[np.ndarray], bool] | None = None,
+    ) -> None:
         self.env, self.seed, self.place, self.side_by_side = env, seed, place, side_by_side
+        self.accept = accept
         self._action_type = getattr(env.action_space, "dtype", None) or np.dtype(float)
         self.finished = 0
         self.total = 0.0
@@ -69,11 +82,12 @@ class Episodes:
         self.inputs: list[np.ndarray] = []
         self.x = self._reset()
 
-    def step(self, u: np.ndarray) -> Transition:
+    def step(self, u: np.ndarray, proposed: np.ndarray | None = None) -> Transition:
         """Send an input; where the episode ends, the next one has begun when this returns.
 
         Args:
             u: input (nu,) [physical units].
+            proposed: what the learner asked for, where a filter changed it (nu,).
 
         Raises:
             TrainingError: if the environment returns a state, reward or input that is not finite.
@@ -85,7 +99,8 @@ class Episodes:
         self._check(bool(np.isfinite(x1).all()), f"state {x1}")
         self._check(bool(np.isfinite(applied).all()), f"applied input {applied}")
         violated = float(info.get("cost", 0.0)) > 0.0
-        transition = Transition(self.x, applied, reward, x1, bool(terminated), bool(truncated), violated)
+        asked = u if proposed is None else proposed
+        transition = Transition(self.x, applied, reward, x1, bool(terminated), bool(truncated), violated, asked)
         self.inputs.append(np.array(u))
         self.total += reward
         self.x = x1
@@ -141,9 +156,13 @@ class Episodes:
     def _reset(self) -> np.ndarray:
         episode = self.finished * self.side_by_side + self.place
         x, _ = self.env.reset(seed=stream_seed(self.seed, EPISODE_STREAM, episode))
-        x = np.asarray(x, float)
-        self._check(bool(np.isfinite(x).all()), f"state {x} on reset")
-        return x
+        for _ in range(MAX_RESETS):
+            x = np.asarray(x, float)
+            self._check(bool(np.isfinite(x).all()), f"state {x} on reset")
+            if self.accept is None or self.accept(x):
+                return x
+            x, _ = self.env.reset()
+        raise TrainingError("no start of the environment lies in the filter's set", "choose another filter, or none")
 
     def _check(self, good: bool, what: str) -> None:
         if not good:

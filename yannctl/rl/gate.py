@@ -48,6 +48,8 @@ class GateEvent:
         deployed_violations: the same for the deployed policy.
         gate_plant_steps: steps of the plant this decision cost; 0, the gate runs on the nominal model.
         gate_model_steps: steps of the nominal model it cost.
+        candidate_interventions: share of the candidate's steps in which the certified filter changed the input.
+        deployed_interventions: the same for the deployed policy.
     """
 
     step: int
@@ -66,6 +68,8 @@ class GateEvent:
     deployed_violations: int = 0
     gate_plant_steps: int = 0
     gate_model_steps: int = 0
+    candidate_interventions: float = 0.0
+    deployed_interventions: float = 0.0
 
     def record(self) -> dict[str, float | int | str]:
         """The event as plain numbers and texts, for a log."""

@@ -54,7 +54,7 @@ def take_recorded(run: Run, recorded: RecordedLog) -> np.ndarray:
     a = ((torch.from_numpy(np.array(recorded.u, float)) - run.middle) / run.half).clamp(-1.0, 1.0).float()
     reward = torch.from_numpy(np.array(recorded.reward, np.float32))[:, None]
     live = torch.from_numpy(np.where(recorded.terminated, 0.0, 1.0).astype(np.float32))[:, None]
-    rows = torch.cat([x, phi, a, base, reward, live, weight, *after], 1)
+    rows = torch.cat([x, phi, a, a, base, reward, live, weight, *after], 1)
     bad = np.flatnonzero(~rows.isfinite().all(1).numpy())
     if bad.size:
         raise ModelError("recorded", "is not finite in single precision", index=int(bad[0]))

@@ -7,15 +7,14 @@ import gymnasium
 import numpy as np
 import torch
 
-from yannctl.plant import AbstractPlant
 from yannctl.yann.extension import ExtendedActor
 
 from .episodes import stream_seed
 from .errors import TrainingError
-from .evaluation import evaluate
+from .evaluation import Evaluation, evaluate
 from .gate import GateEvent, decide
 from .settings import TrainingSettings
-from .task import another
+from .task import Task, another
 
 GATE_STREAM, SCREEN_STREAM, EPISODE_EVALUATION_STREAM = 2, 3, 4  # of the run's seed, apart from the episodes'
 
@@ -57,27 +56,39 @@ class ModelGate(AbstractPromotion):
     """The gate of `gate.py`: a paired test on the nominal model, which costs no step of the plant.
 
     Args:
-        plant: the nominal model.
+        task: the nominal model, its filter and its starts.
         seed: seed of the run.
         settings: sizes and level of the test.
     """
 
-    def __init__(self, plant: AbstractPlant, seed: int, settings: TrainingSettings) -> None:
-        self.plant, self.seed, self.settings = plant, seed, settings
+    def __init__(self, task: Task, seed: int, settings: TrainingSettings) -> None:
+        self.task, self.seed, self.settings = task, seed, settings
 
     def compare(
         self, step: int, index: int, present: ExtendedActor, averaged: ExtendedActor, deployed: ExtendedActor
     ) -> tuple[GateEvent, ExtendedActor]:
         """Screen present against averaged, then test the better one, as `AbstractPromotion.compare` says."""
-        plant, settings, length = self.plant, self.settings, int(self.plant.episode_steps)
-        starts = plant.sample_starts(settings.screen_starts, stream_seed(self.seed, SCREEN_STREAM, index))
-        now, mean = (evaluate(policy, plant, starts, length).returns.mean() for policy in (present, averaged))
+        task, settings = self.task, self.settings
+        assert task.plant is not None
+        plant, length = task.plant, int(task.plant.episode_steps)
+
+        def returns(policy: ExtendedActor, starts: np.ndarray) -> Evaluation:
+            return evaluate(policy, plant, starts, length, safety=task.filter)
+
+        starts = self._starts(settings.screen_starts, SCREEN_STREAM, index)
+        now, mean = (returns(policy, starts).returns.mean() for policy in (present, averaged))
         candidate = averaged if mean > now or np.isnan(now) else present
-        starts = plant.sample_starts(settings.gate_starts, stream_seed(self.seed, GATE_STREAM, index))
-        new, old = (evaluate(policy, plant, starts, length) for policy in (candidate, deployed))
-        event = decide(step, index, settings.gate_alpha, new, old, length, 2 * settings.screen_starts * length)
-        name = "averaged" if candidate is averaged else "present"
-        return replace(event, candidate=name, learning_return=float(now)), candidate
+        starts = self._starts(settings.gate_starts, GATE_STREAM, index)
+        new, old = (returns(policy, starts) for policy in (candidate, deployed))
+        event = decide(step, index, settings.gate_alpha, new[:2], old[:2], length, 2 * settings.screen_starts * length)
+        event = replace(
+            event,
+            candidate="averaged" if candidate is averaged else "present",
+            learning_return=float(now),
+            candidate_interventions=float(new.interventions.mean()),
+            deployed_interventions=float(old.interventions.mean()),
+        )
+        return event, candidate
 
     def state(self) -> dict[str, float | None]:
         """Nothing: every test draws its own starts."""
@@ -85,6 +96,9 @@ class ModelGate(AbstractPromotion):
 
     def restore(self, state: dict[str, float | None]) -> None:
         """Nothing to take back."""
+
+    def _starts(self, n: int, stream: int, index: int) -> np.ndarray:
+        return self.task.starts(np.random.default_rng(stream_seed(self.seed, stream, index)), n)
 
 
 class BestOfEpisodes(AbstractPromotion):

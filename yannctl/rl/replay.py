@@ -1,9 +1,9 @@
 """Replay memory: one preallocated table, a row a transition, so that many batches are one gather.
 
-A row holds x, phi(x), a, base(x), r, live, w(x), x1, phi(x1), base(x1), w(x1) in single precision: base is the exact
-law's action, w the weight of the exact critic; `live` is 0 only where x1 is terminal. A time limit ends the episode but
-not the task, so it leaves live = 1 and the value is bootstrapped. `a` is the input really applied, after clipping and
-after any safety filter.
+A row holds x, phi(x), a, proposed, base(x), r, live, w(x), x1, phi(x1), base(x1), w(x1) in single precision: base is
+the exact law's action, w the weight of the exact critic; `live` is 0 only where x1 is terminal. A time limit ends the
+episode but not the task, so it leaves live = 1 and the value is bootstrapped. `a` is the input really applied, after
+clipping and after any safety filter; `proposed` is what the learner had asked for.
 """
 
 from collections.abc import Iterator
@@ -21,6 +21,7 @@ class Batch(NamedTuple):
         x: states (batch, nx).
         phi: features of x (batch, n_features).
         a: applied action (batch, nu).
+        proposed: what the learner had asked for (batch, nu).
         base: the law's action at x (batch, nu).
         reward: (batch,).
         live: 0 where x1 is terminal, else 1 (batch,).
@@ -34,6 +35,7 @@ class Batch(NamedTuple):
     x: Tensor
     phi: Tensor
     a: Tensor
+    proposed: Tensor
     base: Tensor
     reward: Tensor
     live: Tensor
@@ -55,7 +57,7 @@ class Replay:
     """
 
     def __init__(self, capacity: int, nx: int, n_features: int, nu: int) -> None:
-        self.widths = (nx, n_features, nu, nu, 1, 1, 1, nx, n_features, nu, 1)
+        self.widths = (nx, n_features, nu, nu, nu, 1, 1, 1, nx, n_features, nu, 1)
         self.table = torch.zeros(capacity, sum(self.widths))
         self.added = 0
 
@@ -66,7 +68,7 @@ class Replay:
         """Append one step.
 
         Args:
-            row: x, phi, a, base, reward, live, weight, x1, phi1, base1, weight1 one after the other (width,).
+            row: x, phi, a, proposed, base, reward, live, weight, x1, phi1, base1, weight1 in a line (width,).
         """
         self.table[self.added % len(self.table)] = row
         self.added += 1
@@ -123,6 +125,6 @@ def as_batch(rows: Tensor, widths: tuple[int, ...], reward_scale: float | Tensor
     Returns:
         The batch.
     """
-    x, phi, a, base, reward, live, weight, x1, phi1, base1, weight1 = rows.split(widths, -1)
+    x, phi, a, proposed, base, reward, live, weight, x1, phi1, base1, weight1 = rows.split(widths, -1)
     scaled = reward[..., 0] * reward_scale
-    return Batch(x, phi, a, base, scaled, live[..., 0], x1, phi1, base1, weight[..., 0], weight1[..., 0])
+    return Batch(x, phi, a, proposed, base, scaled, live[..., 0], x1, phi1, base1, weight[..., 0], weight1[..., 0])

@@ -197,11 +197,12 @@ class RigEpisodes:
         self.first, self.late = True, 0
         self.x = self._finite()
 
-    def step(self, u: np.ndarray) -> Transition:
+    def step(self, u: np.ndarray, proposed: np.ndarray | None = None) -> Transition:
         """Write an input, wait for the next tick, read what came of it.
 
         Args:
             u: input (nu,) [physical units].
+            proposed: what the learner asked for, where a filter changed it (nu,).
 
         Returns:
             The transition.
@@ -214,7 +215,10 @@ class RigEpisodes:
         x1 = self.x if ended is None else np.asarray(ended(), float)
         verdict = self.judge(x, applied, x1)
         self.first = verdict.terminated or verdict.truncated
-        return Transition(x, applied, verdict.reward, x1, verdict.terminated, verdict.truncated, verdict.violated)
+        asked = u if proposed is None else proposed
+        return Transition(
+            x, applied, verdict.reward, x1, verdict.terminated, verdict.truncated, verdict.violated, asked
+        )
 
     def _finite(self) -> np.ndarray:
         """Read until every channel has a number; the input is held meanwhile."""

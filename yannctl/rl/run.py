@@ -20,6 +20,7 @@ from .networks import CentreLaw
 from .prior import ExactPrior
 from .promotion import AbstractPromotion, BestOfEpisodes, ModelGate
 from .replay import Batch, Replay
+from .safeguard import Safeguard
 from .settings import TrainingSettings
 from .task import Task, another, task_of
 from .transitions import Layout, TransitionWriter
@@ -37,6 +38,12 @@ class Counters:
         terminations: episodes that ended because the task did; nothing is bootstrapped there.
         truncations: episodes that only their time limit ended; the value is bootstrapped there.
         clipped: steps whose input was on or beyond a bound.
+        interventions: steps in which a filter changed the proposal.
+        outside: steps that began outside the filter's certified set.
+        residual: largest share of the certificate's error bound that a step has used.
+        intervention_rate: interventions a step between the last two tests.
+        tested_step: steps done at the last test.
+        tested_interventions: interventions until then.
         largest_reward: largest |reward| seen.
         sum_reward: sum of |reward| over the warm-up.
         reward_scale: factor on rewards inside the learner; 0 until the warm-up has fixed it.
@@ -49,9 +56,21 @@ class Counters:
     terminations: int = 0
     truncations: int = 0
     clipped: int = 0
+    interventions: int = 0
+    outside: int = 0
+    residual: float = 0.0
+    intervention_rate: float = 0.0
+    tested_step: int = 0
+    tested_interventions: int = 0
     largest_reward: float = 0.0
     sum_reward: float = 0.0
     reward_scale: float = 0.0
+
+    def rate(self) -> None:
+        """Take the rate of interventions since the last test."""
+        past = max(1, self.step - self.tested_step)
+        self.intervention_rate = (self.interventions - self.tested_interventions) / past
+        self.tested_step, self.tested_interventions = self.step, self.interventions
 
 
 class Run:
@@ -64,6 +83,7 @@ class Run:
         algorithm: "dsact", "td3" or "ddpg".
         seed: seed of everything.
         settings: all numbers.
+        safeguard: the filter every input passes; None for none.
     """
 
     def __init__(
@@ -74,8 +94,10 @@ class Run:
         algorithm: str,
         seed: int,
         settings: TrainingSettings,
+        safeguard: Safeguard | None = None,
     ) -> None:
-        self.task: Task = task_of(env)
+        self.safeguard = safeguard or Safeguard()
+        self.task: Task = self.safeguard.guarded(task_of(env))
         self.algorithm, self.seed, self.settings = algorithm, seed, settings
         self.generator = torch.Generator().manual_seed(seed)
         low, high = self.task.u_min, self.task.u_max
@@ -95,7 +117,7 @@ class Run:
         self.log: TransitionWriter | None = None
         self.promotion = self._promotion(env)
         self.fleet = [
-            Episodes(env if i == 0 else another(env), seed, i, settings.environments)
+            Episodes(env if i == 0 else another(env), seed, i, settings.environments, self.safeguard.inside)
             for i in range(settings.environments)
         ]
         self.view = self.view_of(self._states())
@@ -135,13 +157,14 @@ class Run:
             raise TrainingError(
                 f"the policy asked for {a.tolist()} at step {self.count.step}", "nothing was sent; lower the rates"
             )
-        u = (self.middle + self.half * a.double()).numpy()
+        proposed = (self.middle + self.half * a.double()).numpy()
+        u, outside = self.safeguard.apply(self._states(), proposed)
+        self.count.outside += int(outside.sum())
         first = [not part.inputs for part in self.fleet]
-        steps = [part.step(u[i]) for i, part in enumerate(self.fleet)]
+        steps = [part.step(u[i], proposed[i]) for i, part in enumerate(self.fleet)]
         last = self.view_of(np.stack([step.x1 for step in steps]))
-        applied = ((torch.from_numpy(np.stack([step.u for step in steps])) - self.middle) / self.half).float()
         for i, step in enumerate(steps):
-            self._remember(i, step, first[i], applied[i], last)
+            self._remember(i, step, first[i], last)
         ended = any(step.terminated or step.truncated for step in steps)
         self.view = self.view_of(self._states()) if ended else last
 
@@ -170,6 +193,7 @@ class Run:
             self.count.step, self.count.tests, self.learning, self.averaged, self.deployed
         )
         self.count.rollbacks = 0
+        self.count.rate()
         self.good = self.snapshot()
         if event.decision == "promoted":
             self.deployed.learned.load_state_dict(candidate.learned.state_dict())
@@ -224,6 +248,7 @@ class Run:
     def identity(self) -> dict[str, Any]:
         """What makes it this run and no other, as JSON can hold it."""
         known = {"algorithm": self.algorithm, "seed": self.seed, "settings": self.settings.record()}
+        known |= {"filter": self.safeguard.name} if self.safeguard.filter is not None else {}
         return known | ({"recorded": self.recorded} if self.recorded else {})
 
     def state(self) -> dict[str, Any]:
@@ -289,12 +314,36 @@ class Run:
             weight = torch.zeros(len(x)) if self.prior is None else self.prior.weight(state)
             return state.float(), self.learning.features(state).float(), base.float(), weight.float()[:, None]
 
-    def _remember(self, i: int, step: Transition, first: bool, applied: Tensor, last: tuple[Tensor, ...]) -> None:
+    def scaled(self, u: np.ndarray) -> Tensor:
+        """Inputs in half ranges from the middle of their box, in single precision.
+
+        Args:
+            u: inputs (..., nu) [physical units].
+
+        Returns:
+            (..., nu).
+        """
+        return ((torch.from_numpy(u) - self.middle) / self.half).float()
+
+    def watch(self, x: np.ndarray, proposed: np.ndarray, u: np.ndarray, x1: np.ndarray) -> None:
+        """Count what the filter did in one step, and how much of the certificate's error bound the plant used.
+
+        Args:
+            x: state before it (nx,).
+            proposed: proposal (nu,).
+            u: input applied (nu,).
+            x1: state after it (nx,).
+        """
+        self.count.interventions += int(self.task.changed(proposed[None], u[None])[0])
+        self.count.residual = max(self.count.residual, self.safeguard.residual_share(x, u, x1))
+
+    def _remember(self, i: int, step: Transition, first: bool, last: tuple[Tensor, ...]) -> None:
         """Store one environment's transition: checked, on file, in memory, counted, in this order."""
         count = self.count
         scalars = torch.tensor([[step.reward], [0.0 if step.terminated else 1.0]])
         x, phi, base, weight = (part[i] for part in self.view)
-        row = torch.cat([x, phi, applied, base, *scalars, weight, *(part[i] for part in last)])
+        applied, proposed = self.scaled(step.u), self.scaled(step.proposed)
+        row = torch.cat([x, phi, applied, proposed, base, *scalars, weight, *(part[i] for part in last)])
         if not bool(row.isfinite().all()):
             raise TrainingError(
                 f"step {count.step} holds a number too large for single precision: reward {step.reward}, {step.x1}",
@@ -310,6 +359,7 @@ class Run:
         count.terminations += int(step.terminated)
         count.truncations += int(step.truncated and not step.terminated)
         count.clipped += int(bool((applied.abs() >= 1.0).any()))
+        self.watch(step.x, step.proposed, step.u, step.x1)
 
     def _prior(self, critic: nn.Module | None) -> ExactPrior | None:
         if critic is None or self.settings.critic_base == "none":
@@ -323,7 +373,7 @@ class Run:
     def _promotion(self, env: gymnasium.Env) -> AbstractPromotion:
         if self.task.plant is None:
             return BestOfEpisodes(env, self.seed, self.settings)
-        return ModelGate(self.task.plant, self.seed, self.settings)
+        return ModelGate(self.task, self.seed, self.settings)
 
     @staticmethod
     def _copy(weights: Tensor, policy: ExtendedActor) -> None:

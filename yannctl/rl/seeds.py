@@ -22,8 +22,9 @@ from .construction import Learner, assemble, make_policy
 from .networks import Actor, Critic
 from .replay import as_batch
 from .run import Run
+from .safeguard import Wanted, safeguard_of
 from .settings import TrainingSettings
-from .task import another
+from .task import another, task_of
 from .trained import Noise
 from .training import TrainingResult, progress_row
 
@@ -200,6 +201,7 @@ def train_seeds(
     steps: int = 4000,
     settings: TrainingSettings | None = None,
     progress: bool = False,
+    assurance: Wanted = "auto",
 ) -> list[TrainingResult]:
     """Train several seeds at once in one stacked network; each result is what `train` gives for its seed, to rounding.
 
@@ -211,6 +213,7 @@ def train_seeds(
         steps: environment steps of each seed.
         settings: all numbers of the runs; None for the recipe. Nothing is written to disk.
         progress: whether to show a progress bar (only on a terminal).
+        assurance: the certified filter, as in `train`.
 
     Returns:
         A result a seed.
@@ -224,7 +227,8 @@ def train_seeds(
     settings, threads, started = settings or TrainingSettings(), torch.get_num_threads(), time.perf_counter()
     torch.set_num_threads(settings.threads)
     try:
-        stack = Stack([Run(actor, None, another(env), algorithm, seed, settings) for seed in seeds])
+        guard = safeguard_of(env, task_of(env), assurance)
+        stack = Stack([Run(actor, None, another(env), algorithm, seed, settings, guard) for seed in seeds])
         history: list[list] = [[] for _ in seeds]
         events: list[list] = [[] for _ in seeds]
         for _ in tqdm(range(0, steps, settings.environments), unit="step", disable=None if progress else True):
@@ -242,5 +246,6 @@ def train_seeds(
         torch.set_num_threads(threads)
     seconds = time.perf_counter() - started
     return [
-        TrainingResult(run.deployed, run.learning, history[i], events[i], seconds) for i, run in enumerate(stack.runs)
+        TrainingResult(run.deployed, run.learning, history[i], events[i], seconds, guard)
+        for i, run in enumerate(stack.runs)
     ]

@@ -14,6 +14,8 @@ from .simulation import Filter, Starts
 
 # Observation bounds beyond this are no scale to divide by; the channel is then seen as it is.
 LARGEST_SCALE = 1e6
+# Of the range of an input: a smaller change does not count as an intervention of a filter.
+SAME = 1e-6
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,38 @@ class Task:
     def u_max(self) -> np.ndarray:
         """Upper input bounds (nu,) [physical units]."""
         return np.asarray(self.bounds.u_max, float)
+
+    @property
+    def span(self) -> np.ndarray:
+        """Ranges of the inputs (nu,) [physical units]."""
+        return self.u_max - self.u_min
+
+    def limited(self, u: np.ndarray) -> np.ndarray:
+        """Inputs within the actuators' limits, where they are finite; unchanged without a plant.
+
+        Args:
+            u: inputs (n, nu).
+
+        Returns:
+            (n, nu).
+        """
+        if self.plant is None:
+            return u
+        finite = np.isfinite(u).all(axis=-1, keepdims=True)
+        return np.where(finite, self.plant.clip(np.where(finite, u, self.plant.u_min)), u)
+
+    def changed(self, proposed: np.ndarray, applied: np.ndarray) -> np.ndarray:
+        """Which inputs are not the proposals, beyond the actuators' own limits and rounding.
+
+        Args:
+            proposed: proposals (n, nu).
+            applied: inputs that were applied (n, nu).
+
+        Returns:
+            Truth values (n,).
+        """
+        near = np.abs(applied - self.limited(proposed)) <= SAME * self.span
+        return np.asarray(~near.all(axis=-1))
 
     def starts(self, rng: np.random.Generator, n: int) -> np.ndarray:
         """Draw starts of episodes on the nominal model.

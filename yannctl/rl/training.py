@@ -36,10 +36,13 @@ from .logs import RunLog
 from .offline import pretrain, take_recorded
 from .recorded import RecordedLog
 from .run import Run
+from .safeguard import FilteredPolicy, Safeguard, Wanted, safeguard_of
 from .settings import TrainingSettings
+from .task import task_of
 from .transitions import TransitionWriter, read_records
 
 OnGate = Callable[[GateEvent, nn.Module, nn.Module], None]
+NO_FILTER = Safeguard()
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,7 @@ class TrainingResult:
         history: a row a gate test, with the columns of progress.csv.
         gate_events: every decision of the gate with its numbers.
         seconds: wall time of this call.
+        safeguard: the certified filter that every input of the run passed, or why there was none.
     """
 
     deployed: nn.Module
@@ -60,6 +64,12 @@ class TrainingResult:
     history: list[dict[str, Any]]
     gate_events: list[GateEvent]
     seconds: float
+    safeguard: Safeguard = NO_FILTER
+
+    @property
+    def filtered(self) -> nn.Module:
+        """The deployed policy behind its certified filter, as the gate judged it; itself where there is no filter."""
+        return self.deployed if self.safeguard.filter is None else FilteredPolicy(self.deployed, self.safeguard)
 
     def __repr__(self) -> str:
         promoted = sum(event.decision == "promoted" for event in self.gate_events)
@@ -81,6 +91,7 @@ def train(
     on_gate: OnGate | None = None,
     callbacks: Sequence[Callback] = (),
     recorded: RecordedLog | None = None,
+    assurance: Wanted = "auto",
 ) -> TrainingResult:
     """Tune an exact law on an environment; the deployed policy never changes without passing the gate.
 
@@ -106,9 +117,13 @@ def train(
         callbacks: told of every row, event and checkpoint.
         recorded: transitions of an earlier time, from `load_log`, that the learner starts from: they take the place of
             the warm-up, and `settings.pretrain_updates` are made on them before the first step.
+        assurance: the certified filter that every input passes before it is sent, exploration too: "auto" for the one
+            whose proof covers the plant, "none", a name in `assurance.TARGETS`, or a certificate, safe set or filter.
+            The gate runs behind it as well; starts outside its set are drawn again in simulation.
 
     Returns:
-        The deployed and the learning policy, and the history.
+        The deployed and the learning policy, and the history; `.deployed` is the raw policy, `.filtered` the same
+        behind the filter.
 
     Raises:
         ModelError: for arguments that do not fit together.
@@ -126,7 +141,7 @@ def train(
     threads = torch.get_num_threads()
     torch.set_num_threads(settings.threads)
     try:
-        run = Run(actor, critic, env, algorithm, seed, settings)
+        run = Run(actor, critic, env, algorithm, seed, settings, safeguard_of(env, task_of(env), assurance))
         rows = take_recorded(run, recorded) if recorded is not None else None
         if folder is None:
             pretrain(run, settings.pretrain_updates if recorded is not None else 0)
@@ -202,7 +217,8 @@ def _loop(run: Run, steps: int, log: RunLog, progress: bool, on_gate: OnGate | N
         log.close()
         if run.log is not None:
             run.log.close()
-    return TrainingResult(run.deployed, run.learning, log.history, log.events, time.perf_counter() - started)
+    seconds = time.perf_counter() - started
+    return TrainingResult(run.deployed, run.learning, log.history, log.events, seconds, run.safeguard)
 
 
 def write_all(run: Run, log: RunLog) -> None:
@@ -243,6 +259,7 @@ def facts_of(run: Run) -> dict[str, Any]:
         "truncation": "the value is bootstrapped beyond it",
         "actions": "scaled to [-1, 1] inside the learner",
         "deployed": "by the gate on the nominal model" if gated else "best of evaluation episodes; no model, no gate",
+        "filter": run.safeguard.line(),
     }
     if run.algorithm == "dsact":
         facts["log_prob_units"] = run.learner.policy.units
@@ -283,4 +300,9 @@ def progress_row(run: Run, event: GateEvent, seconds: float, updates: int) -> di
         "terminations": count.terminations,
         "truncations": count.truncations,
         "clip_fraction": count.clipped / max(1, count.step),
+        "interventions": count.interventions,
+        "intervention_rate": count.intervention_rate,
+        "outside_set": count.outside,
+        "deployed_intervention_rate": event.candidate_interventions if promoted else event.deployed_interventions,
+        "residual_share": count.residual,
     }

@@ -2,7 +2,9 @@
 
 `transitions.bin` is a header line of JSON and then records of one length, each with its number and a CRC-32:
 
-    number (int64) | x, u, reward, x1 (float64) | row of the memory (float32) | flags, stream (int32) | crc (uint32)
+    number (int64) | x, proposed, u, reward, x1 (float64) | row of the memory (float32) | flags, stream (int32) | crc
+
+`proposed` is what the learner asked for, `u` what was applied after filter and limits; crc is a uint32.
 
 A record is acknowledged when `append` returns; the death of the process cannot lose it then. Opening the file again
 cuts off a torn last record, which was never acknowledged, and refuses a file that is damaged before its end. A
@@ -23,7 +25,7 @@ from .episodes import Transition
 from .errors import CheckpointError, typed_disk_errors
 
 FILE_NAME = "transitions.bin"
-VERSION = 1
+VERSION = 2
 TERMINATED, TRUNCATED, VIOLATED, FIRST = 1, 2, 4, 8
 
 
@@ -48,6 +50,7 @@ class Layout:
             [
                 ("number", "<i8"),
                 ("x", "<f8", (self.nx,)),
+                ("proposed", "<f8", (self.nu,)),
                 ("u", "<f8", (self.nu,)),
                 ("reward", "<f8"),
                 ("x1", "<f8", (self.nx,)),
@@ -133,6 +136,7 @@ class TransitionWriter:
         record = self._record
         record["number"], record["stream"] = self.number, stream
         record["x"], record["u"], record["reward"], record["x1"] = step.x, step.u, step.reward, step.x1
+        record["proposed"] = step.proposed
         record["row"], record["flags"] = row, flags_of(step) + FIRST * first
         data = record.tobytes()
         data = data[:-4] + zlib.crc32(data[:-4]).to_bytes(4, "little")
