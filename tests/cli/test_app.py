@@ -99,6 +99,8 @@ def test_bad_problem_is_one_line_and_exit_code_2(change, named, problem, capsys)
         ["bench", "nonsense"],
         ["demo", "rocket"],
         ["train", "--env", "CartPole-v1"],
+        ["train", "--env", "yannctl/CSTR-v0", "--filter", "pendulum-upright"],
+        ["train", "--filter", "nonsense"],
         ["train", "--steps", "many"],
     ],
 )
@@ -151,6 +153,20 @@ def test_a_run_too_short_for_the_gate_says_so(tmp_path, capsys):
     code, out, _ = run(["train", "--steps", "5", "--out", str(tmp_path / "run"), "--json"], capsys)
     assert code == 0
     assert json.loads(out.splitlines()[-1])["deployed_return"] is None
+
+
+@pytest.mark.parametrize(
+    ("choice", "said", "used"),
+    [("auto", "filter reactor-limit: T <= 365 K", "reactor-limit"), ("none", "no filter: switched off", "none")],
+)
+def test_training_says_which_filter_it_is_behind(choice, said, used, tmp_path, capsys):
+    folder = tmp_path / "run"
+    command = ["train", "--env", "yannctl/CSTR-v0", "--filter", choice, "--steps", "5", "--out", str(folder), "--json"]
+    code, out, err = run(command, capsys)
+    assert code == 0
+    assert said in err
+    assert said in json.loads((folder / "settings.json").read_text())["facts"]["filter"]
+    assert json.loads(out.splitlines()[-1])["filter"] == used
 
 
 def test_interruption_is_one_line_and_130(monkeypatch, tmp_path, capsys):

@@ -53,6 +53,7 @@ class Command:
         rate: ticks a second of an asynchronous run; None: synchronous.
         rig: "module:function" of an asynchronous run's rig; None: the environment.
         log: name of the file with recorded transitions in the folder, or None.
+        filter: "auto", "none" or the name of a certified loop.
     """
 
     env: str
@@ -65,6 +66,7 @@ class Command:
     rate: float | None = None
     rig: str | None = None
     log: str | None = None
+    filter: str = "auto"
 
 
 Changes = Annotated[
@@ -95,6 +97,12 @@ def train(
     log: Annotated[
         Path | None, typer.Option("--log", help="Recorded transitions to start from: .csv, .parquet, transitions.bin.")
     ] = None,
+    filter: Annotated[
+        str,
+        typer.Option(
+            help="Certified filter that all inputs pass: auto (where a proof covers the plant), none, a name."
+        ),
+    ] = "auto",
     out: Annotated[Path, typer.Option("--out", "-o", help="Run folder: logs, checkpoints.")] = Path("runs/train"),
     resume: Annotated[
         Path | None, typer.Option("--resume", help="Go on in this run folder; only --steps may be given with it.")
@@ -109,10 +117,12 @@ def train(
         chosen = profile or (Profile.recipe if env.startswith("yannctl/") else Profile.fast)
         changed = dict(parse_setting(text) for text in changes or [])
         command = Command(
-            env, law is not None, algorithm.value, steps or 4000, seed, chosen.value, changed, rate, rig, _log_name(log)
-        )
+            env, law is not None, algorithm.value, steps or 4000, seed, chosen.value, changed, rate, rig,
+            _log_name(log), filter,
+        )  # fmt: skip
         folder = out
     environment = _make(command.env)
+    output.line(_filter_line(command, environment))
     if resume is None:
         _begin(command, law, log, environment, folder)
     try:
@@ -143,6 +153,7 @@ def _run(command: Command, environment: "gymnasium.Env", folder: Path, output: O
             rig=command.rig,
             rate=command.rate or 1.0,
             progress=True,
+            filter=command.filter,
         )
     begun, show = (folder / "settings.json").exists(), gate_lines(output)
     return rl.train(
@@ -158,7 +169,20 @@ def _run(command: Command, environment: "gymnasium.Env", folder: Path, output: O
         progress=True,
         on_gate=lambda event, _learning, _deployed: show(event),
         recorded=_recorded(command, environment, folder, output),
+        assurance=command.filter,
     )
+
+
+def _filter_line(command: Command, environment: "gymnasium.Env") -> str:
+    """Say which certified filter the run is behind, or why none; refuse one that does not cover the plant."""
+    from yannctl.rl.safeguard import safeguard_of
+    from yannctl.rl.task import task_of
+
+    task = task_of(environment)
+    try:
+        return safeguard_of(environment, task, command.filter).line()
+    except ModelError as error:
+        raise ModelError("--filter", error.problem, remedy=error.remedy) from error
 
 
 def _log_name(log: Path | None) -> str | None:
@@ -275,6 +299,9 @@ def _report(result: "rl.TrainingResult", out: Path, output: Output) -> None:
             "deployed_return": last["deployed_return"],
             "learning_return": last["learning_return"],
             "deployed": facts["deployed"],
+            "filter": result.safeguard.name,
+            "behaviour_violations": last.get("behaviour_violations"),
+            "interventions": last.get("interventions"),
             "promotions": sum(event.decision == "promoted" for event in result.gate_events),
             "run": out,
         }
