@@ -1,16 +1,13 @@
 """Controllers around controllers: limits, a rate limit, and a filter that has the last word."""
 
-from collections.abc import Callable
-
 import numpy as np
 
+from yannctl.assurance.filtered import Filtered as CertifiedFiltered
 from yannctl.errors import ModelError
 from yannctl.types import ArrayLike, Bool, Float
 
-from .base import AbstractController, as_states
+from .base import AbstractController
 from .memory import AbstractRecallingController, same_batch, tell
-
-Filter = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 class Limited(AbstractRecallingController):
@@ -120,50 +117,8 @@ class RateLimited(AbstractRecallingController):
         self.inner.reset()
 
 
-class Filtered(AbstractRecallingController):
-    """Let a filter have the last word: u = filter(x, inner(x)).
-
-    A filter is any function (n, nx), (n, nu) -> (n, nu) that gives back the proposed input where it is safe and the
-    nearest safe one elsewhere; what it guarantees is its own business. `last_changed` says where it acted.
-
-    Args:
-        inner: the controller that proposes.
-        filter: the function.
-    """
-
-    def __init__(self, inner: AbstractController, filter: Filter) -> None:
-        self.inner, self.filter, self.nx, self.nu = inner, filter, inner.nx, inner.nu
-        self.last_changed: Bool[np.ndarray, " n"] = np.zeros(0, bool)
-
-    def __call__(self, x: ArrayLike, reference: ArrayLike | None = None) -> Float[np.ndarray, "*batch nu"]:
-        """Ask the inner controller, then the filter.
-
-        Args:
-            x: states (..., nx).
-            reference: passed on to the inner controller.
-
-        Returns:
-            Inputs (..., nu).
-
-        Raises:
-            ModelError: a filter that returns another shape.
-        """
-        states, batch = as_states(x, self.nx)
-        wanted = self.inner(x, reference).reshape(-1, self.nu)
-        u = np.asarray(self.filter(states, wanted.copy()), float)
-        if u.shape != wanted.shape:
-            raise ModelError("filter", f"gave shape {u.shape}, expected {wanted.shape}")
-        self.last_changed = (u != wanted).any(axis=1)
-        tell(self.inner, u.reshape(*batch, self.nu))
-        return u.reshape(*batch, self.nu)
-
-    def applied(self, u: ArrayLike) -> None:
-        """Pass on what was really applied."""
-        tell(self.inner, np.asarray(u, float))
-
-    def reset(self) -> None:
-        """Reset the inner controller."""
-        self.inner.reset()
+class Filtered(CertifiedFiltered, AbstractRecallingController):
+    """Let a filter have the last word, u = filter(x, inner(x)): `assurance.Filtered` as a controller."""
 
 
 def _limits(

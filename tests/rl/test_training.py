@@ -174,7 +174,7 @@ def test_only_termination_stops_the_bootstrap(env, law, small, terminate):
     for _ in range(6):
         run.step()
     columns = run.replay.table[:6].split(run.replay.widths, -1)
-    live, x, x1 = columns[5][:, 0].tolist(), columns[0][:, 0], columns[7][:, 0]
+    live, x, x1 = columns[6][:, 0].tolist(), columns[0][:, 0], columns[8][:, 0]
     assert live == [1.0, 1.0, 0.0 if terminate else 1.0] * 2
     assert torch.equal(x[1:3], x1[:2])
     assert x[3] != x1[2]  # x1 is the true last state, not the first of the next episode

@@ -1,51 +1,76 @@
-"""A controller behind its certificate, and the guards of the plants that come with one."""
+"""A controller behind a filter, and the guards of the plants that come with one."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from yannctl.types import ArrayLike, Float
+from yannctl.errors import ModelError
+from yannctl.types import ArrayLike, Bool, Float
 
 from .certificate import Certificate
 from .designs import DESIGNS
 from .safe_set import AbstractSafeSet, PolytopicSet
 from .safety_filter import Decision, SafetyFilter
 
+Filter = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
 
 class Filtered:
-    """u = filter(x, controller(x)): a controller whose every input passes the certified filter.
+    """u = filter(x, inner(x)): a controller whose every input passes a filter, which has the last word.
+
+    `controllers.Filtered` is this class as a controller of the package's contract.
 
     Args:
-        controller: what proposes, u = controller(x).
-        certificate: a certificate, a safe set, or a filter.
+        inner: what proposes, u = inner(x).
+        filter: a certificate, a safe set or a safety filter; or any function (n, nx), (n, nu) -> (n, nu) that gives
+            back the proposed input where it is safe and the nearest safe one elsewhere, and answers for itself.
         law: the certified law that stands in where the controller gives NaN, (n, nx) -> (n, nu); None for the set's.
 
     Attributes:
-        last: what the filter did in the last call, None before.
+        last: what a certified filter did in the last call, None before and for other filters.
+        last_changed: which inputs of the last call the filter changed (n,).
     """
 
     def __init__(
-        self, controller: Any, certificate: Certificate | AbstractSafeSet | SafetyFilter, law: Any = None
+        self, inner: Any, filter: Certificate | AbstractSafeSet | SafetyFilter | Filter, law: Any = None
     ) -> None:
-        safe_set = PolytopicSet(certificate) if isinstance(certificate, Certificate) else certificate
-        self.filter = safe_set if isinstance(safe_set, SafetyFilter) else SafetyFilter(safe_set, law)
-        self.controller = controller
-        self.nx, self.nu = controller.nx, controller.nu
+        safe_set = PolytopicSet(filter) if isinstance(filter, Certificate) else filter
+        made = SafetyFilter(safe_set, law) if isinstance(safe_set, AbstractSafeSet) else safe_set
+        self.inner, self.filter = inner, made
+        self.nx, self.nu = inner.nx, inner.nu
         self.last: Decision | None = None
+        self.last_changed: Bool[np.ndarray, " n"] = np.zeros(0, bool)
 
     def __call__(self, x: ArrayLike, reference: ArrayLike | None = None) -> Float[np.ndarray, "*batch nu"]:
-        """Ask the controller, then the filter.
+        """Ask the controller, then the filter, and tell the controller what was applied.
 
         Args:
             x: states (..., nx).
             reference: passed on to the controller.
 
         Returns:
-            Inputs (..., nu), finite and within the bounds.
+            Inputs (..., nu); behind a certified filter finite and within the bounds.
+
+        Raises:
+            ModelError: states or a filter's answer of another shape.
         """
-        self.last = self.filter.decide(x, self.controller(x, reference))
-        self.applied(self.last.u)
-        return self.last.u
+        states = np.asarray(x, dtype=float)
+        if states.shape[-1:] != (self.nx,):
+            raise ModelError("x", f"has shape {states.shape}, expected (..., {self.nx})")
+        batch, flat = states.shape[:-1], states.reshape(-1, self.nx)
+        wanted = np.asarray(self.inner(x, reference), dtype=float).reshape(-1, self.nu)
+        if isinstance(self.filter, SafetyFilter):
+            self.last = self.filter.decide(flat, wanted)
+            u, self.last_changed = self.last.u, self.last.changed
+        else:
+            u = np.asarray(self.filter(flat, wanted.copy()), dtype=float)
+            if u.shape != wanted.shape:
+                raise ModelError("filter", f"gave shape {u.shape}, expected {wanted.shape}")
+            self.last_changed = (u != wanted).any(axis=1)
+        u = u.reshape(*batch, self.nu)
+        self.applied(u)
+        return u
 
     def applied(self, u: ArrayLike) -> None:
         """Tell a controller that wants to know what was really applied.
@@ -53,13 +78,13 @@ class Filtered:
         Args:
             u: inputs (..., nu).
         """
-        tell = getattr(self.controller, "applied", None)
+        tell = getattr(self.inner, "applied", None)
         if tell is not None:
             tell(np.asarray(u, dtype=float))
 
     def reset(self) -> None:
         """Reset the controller and forget the last decision."""
-        self.controller.reset()
+        self.inner.reset()
         self.last = None
 
 
