@@ -99,6 +99,7 @@ class DynamicProgramming(AbstractController):
         max_sweeps: int = 5000,
         limits: Limits | None = None,
         progress: bool = False,
+        box: tuple[ArrayLike, ArrayLike] | None = None,
     ) -> "DynamicProgramming":
         """Compute the value of every node.
 
@@ -117,6 +118,7 @@ class DynamicProgramming(AbstractController):
             max_sweeps: searches over all inputs at most (discounted case).
             limits: lower and upper inputs at states, for inputs that not every state allows; None for the plant's.
             progress: show a bar on a terminal.
+            box: lower and upper states (nx,) that the grid spans; None for the plant's bounds.
 
         Returns:
             The controller.
@@ -125,7 +127,7 @@ class DynamicProgramming(AbstractController):
             ModelError: a plant that is too large or unbounded, or a setting out of range.
         """
         _check_settings(plant, inputs, gamma, steps)
-        grid = StateGrid.of(plant, nodes)
+        grid = StateGrid.of(plant, nodes, box)
         shares = np.array(list(product(*[np.linspace(0.0, 1.0, inputs)] * plant.nu)))
         allowed = _limits_of(plant) if limits is None else limits
         model = _successors(plant, grid, shares, allowed, progress)

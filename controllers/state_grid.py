@@ -6,7 +6,7 @@ import numpy as np
 
 from yannctl.errors import ModelError
 from yannctl.plant import AbstractPlant
-from yannctl.types import Float, Int
+from yannctl.types import ArrayLike, Float, Int
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,13 @@ class StateGrid:
     nx: int
 
     @classmethod
-    def of(cls, plant: AbstractPlant, nodes: int) -> "StateGrid":
+    def of(cls, plant: AbstractPlant, nodes: int, box: tuple[ArrayLike, ArrayLike] | None = None) -> "StateGrid":
         """Span the state bounds of a plant; an angle is covered all around with a node at its equilibrium.
 
         Args:
             plant: a plant with one or two states and finite bounds.
             nodes: nodes an axis.
+            box: lower and upper ends (nx,) to span instead, angles within (-pi, pi); None for the bounds.
 
         Returns:
             The grid.
@@ -50,12 +51,13 @@ class StateGrid:
         origin, spacing = np.zeros(2), np.ones(2)
         count, periodic = np.ones(2, np.int64), np.zeros(2, bool)
         centre = np.zeros(plant.nx) if plant.x_equilibrium is None else np.asarray(plant.x_equilibrium, float)
+        ends = (plant.x_min, plant.x_max) if box is None else (np.asarray(box[0], float), np.asarray(box[1], float))
         for axis in range(plant.nx):
             count[axis] = nodes
-            if axis in plant.angles:
+            if axis in plant.angles and box is None:
                 origin[axis], spacing[axis], periodic[axis] = centre[axis], 2 * np.pi / nodes, True
                 continue
-            low, high = float(plant.x_min[axis]), float(plant.x_max[axis])
+            low, high = float(ends[0][axis]), float(ends[1][axis])
             if not np.isfinite(high - low):
                 raise ModelError("plant.x_min", "and x_max must be finite to lay a grid", index=axis)
             origin[axis], spacing[axis] = low, (high - low) / (nodes - 1)

@@ -66,8 +66,10 @@ def test_bad_input_is_one_line(arguments, text, capsys):
 
 def test_tune_writes_what_eval_reads(tmp_path, capsys):
     path = tmp_path / "tuned.json"
-    options = ["--trials", "2", "--starts", "2", "--out", str(path), "--json"]
+    options = ["--trials", "2", "--starts", "2", "--out", str(path), "--row", "all", "--json"]
     code, out, _ = run(["tune", "pendulum-upright", *options], capsys)
     assert code == 0
-    assert json.loads(out.splitlines()[-1])["cost"] <= json.loads(out.splitlines()[-1])["plain_cost"]
+    rows = json.loads(out.splitlines()[-1])["rows"]
+    assert list(rows) == ["tuned", "filtered-tuned"]
+    assert all(row["cost"] <= row["plain_cost"] for row in rows.values())
     assert json.loads(path.read_text())["pendulum-upright:nominal"]["command"].startswith("yannctl tune")

@@ -15,12 +15,13 @@ from .assurance import certify, falsify
 from .benchmarks import bench
 from .bridge import hil_app
 from .demonstration import demo
-from .evaluation import evaluate, tune
+from .evaluation import evaluate
 from .exports import pil_app
 from .laws import export_app, solve
 from .machine import doctor
 from .sweeps import sweep
 from .training import train
+from .tuning import tune
 from .verification import verify
 
 app = typer.Typer(

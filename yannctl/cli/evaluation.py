@@ -1,4 +1,4 @@
-"""`yannctl eval` and `yannctl tune`: controllers side by side on a named scenario."""
+"""`yannctl eval`: controllers side by side on a named scenario."""
 
 import json as jsonlib
 import os
@@ -60,45 +60,6 @@ def evaluate(
     output.result(data)
     if not comparison.ok:
         raise typer.Exit(1)
-
-
-def tune(
-    scenario: Annotated[str, typer.Argument(help="cstr-setpoint, cstr-startup, robot-kappa6, pendulum-swingup, …")],
-    variant: Annotated[str | None, typer.Option("--variant", help="Condition; default the first.")] = None,
-    trials: Annotated[int, typer.Option("--trials", min=1, help="Weights to try.")] = 300,
-    starts: Annotated[int, typer.Option("--starts", min=2, help="Tuning starts.")] = 40,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of starts and search; not the one you test with.")] = 1000,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="File to add the weights to.")] = None,
-    json: Json = False,
-) -> None:
-    """Search the weights of a scenario's linear MPC at random; `yannctl eval` shows them as the row `tuned`."""
-    from tqdm import tqdm
-
-    from yannctl.scenarios import make_scenario
-    from yannctl.scenarios.tuning import tune as search
-    from yannctl.scenarios.tuning import write_tuned
-    from yannctl.scenarios.weights import TUNED
-
-    output = Output(json)
-    task = make_scenario(scenario, variant)
-    with tqdm(total=trials, desc="weights", disable=None) as bar:
-        found = search(task, trials, starts, seed, bar.update)
-    path = TUNED if out is None else out
-    write_tuned(found, path)
-    output.line(
-        f"mean cost on the tuning starts {found.plain_cost:.4g} with plain weights, {found.cost:.4g} with tuned"
-    )
-    output.line(f"written to {path}")
-    output.result(
-        {
-            "factors": found.weights.factors,
-            "backoff": found.weights.backoff,
-            "cost": found.cost,
-            "plain_cost": found.plain_cost,
-            "command": found.command,
-            "file": path,
-        }
-    )
 
 
 def _law_rows(task: Any, files: list[Path]) -> dict[str, Any]:

@@ -8,9 +8,9 @@ import numpy as np
 from yannctl.assurance import SafetyFilter
 from yannctl.controllers import AbstractController, Filtered
 
-from .scenario import Factory, World
+from .scenario import Factory, Tunable, World
+from .weights import Weights
 
-ROWS = {"linear": "filtered", "offset-free": "filtered-offset-free", "tuned": "filtered-tuned"}
 SAME = 1e-6  # of the range of an input: a smaller change does not count as one
 
 
@@ -46,21 +46,60 @@ class Guarded(Filtered):
         return decision.u
 
 
-def guarded_rows(safety_filter: SafetyFilter, rows: Mapping[str, Factory]) -> dict[str, Factory]:
-    """Put the linear rows behind a filter that covers the true plants.
+def behind(name: str) -> str:
+    """Name of the row that is another one behind the filter.
+
+    Args:
+        name: of the row without filter.
+    """
+    return "filtered" if name == "linear" else f"filtered-{name}"
+
+
+def guarded(safety_filter: SafetyFilter, row: Factory) -> Factory:
+    """Put a row behind a filter that covers the true plants.
 
     Args:
         safety_filter: the certified filter.
-        rows: of the scenario; those in `ROWS` get a filtered one.
+        row: the row.
 
     Returns:
-        The filtered rows.
+        The filtered row.
     """
 
-    def guarded(row: Factory) -> Factory:
-        def factory(scenario: Any, world: World) -> AbstractController:
-            return Guarded(row(scenario, world), safety_filter)
+    def factory(scenario: Any, world: World) -> AbstractController:
+        return Guarded(row(scenario, world), safety_filter)
 
-        return factory
+    return factory
 
-    return {ROWS[name]: guarded(row) for name, row in rows.items() if name in ROWS}
+
+def guarded_rows(safety_filter: SafetyFilter, rows: Mapping[str, Factory]) -> dict[str, Factory]:
+    """Put linear rows behind a filter that covers the true plants.
+
+    Args:
+        safety_filter: the certified filter.
+        rows: by name.
+
+    Returns:
+        The filtered rows by their names.
+    """
+    return {behind(name): guarded(safety_filter, row) for name, row in rows.items()}
+
+
+def tunable_behind(safety_filter: SafetyFilter, tunable: Mapping[str, Tunable]) -> dict[str, Tunable]:
+    """Let rows be tuned anew behind the filter, which other weights suit.
+
+    Args:
+        safety_filter: the certified filter.
+        tunable: rows without filter, by name.
+
+    Returns:
+        The same rows behind it, by their names.
+    """
+
+    def filtered(what: Tunable) -> Tunable:
+        def make(weights: Weights) -> Factory:
+            return guarded(safety_filter, what.make(weights))
+
+        return Tunable(make, what.space)
+
+    return {behind(name): filtered(what) for name, what in tunable.items()}

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from yannctl.assurance import guard
+from yannctl.assurance import SafetyFilter, guard
 from yannctl.controllers import (
     AbstractController,
     DynamicProgramming,
@@ -20,12 +20,14 @@ from yannctl.linear import linearise
 from yannctl.models import Pendulum
 from yannctl.ocp import Ocp
 
-from .guarded import guarded_rows
+from .guarded import Guarded, guarded_rows, tunable_behind
 from .oracle import Oracle
-from .scenario import Condition, Factory, Scenario, World, kept_starts
-from .weights import Weights, read_tuned
+from .scenario import Condition, Factory, Scenario, Tunable, World, kept_starts
+from .tuning import tuned_rows
+from .weights import Weights
 
 N = 10  # of the linear laws
+NODES, INPUTS = 201, 41  # of dynamic programming within the limits
 SWING_HORIZON, UPRIGHT_HORIZON = 60, 40  # of NMPC
 STATE_COST, INPUT_COST = (1.0, 0.1), (0.001,)
 UPRIGHT = np.array([0.25, 1.0])  # hard limits [rad, rad/s]
@@ -154,6 +156,26 @@ def grid_policy(plant: Pendulum, nodes: int) -> DynamicProgramming:
     return DynamicProgramming.solve(plant, nodes=nodes, inputs=41)
 
 
+def filtered_best(keep: SafetyFilter) -> Factory:
+    """Make the row of dynamic programming behind the filter, on a grid of the box within the limits.
+
+    Args:
+        keep: the filter.
+    """
+
+    def factory(scenario: Scenario, world: World) -> AbstractController:
+        plant, steps = scenario.plant, scenario.steps
+
+        def limits(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            ends = [np.broadcast_to(end, (len(x), 1)) for end in (plant.u_min, plant.u_max)]
+            return keep(x, ends[0]), keep(x, ends[1])
+
+        box = (-UPRIGHT, UPRIGHT)
+        return Guarded(DynamicProgramming.solve(plant, NODES, INPUTS, steps=steps, limits=limits, box=box), keep)
+
+    return factory
+
+
 ROD = {"m": (0.9, 1.1), "l": (0.9, 1.1)}
 
 
@@ -189,10 +211,8 @@ def make(name: str, variant: str) -> Scenario:
 
 
 def _swingup(name: str, variant: str, what: _Variant, plant: Pendulum) -> Scenario:
-    tuned = read_tuned(name, variant)
-    rows: dict[str, Factory] = {"linear": linear(BEYOND)}
-    if tuned is not None:
-        rows["tuned"] = linear(BEYOND, tuned)
+    tunable = {"tuned": Tunable(lambda weights: linear(BEYOND, weights), ("Q:theta", "Q:theta_dot", "R:torque"))}
+    rows: dict[str, Factory] = {"linear": linear(BEYOND), **tuned_rows(name, variant, tunable)}
     rows |= {"nmpc": nmpc(SWING_HORIZON, swing=True), "dynamic-programming": dynamic_programming}
     return Scenario(
         name=name,
@@ -208,22 +228,24 @@ def _swingup(name: str, variant: str, what: _Variant, plant: Pendulum) -> Scenar
         settled=np.array([0.1, 0.2]),
         certain=variant == "nominal",
         short_starts=4,
-        tunable=lambda weights: linear(BEYOND, weights),
-        tuning_space=("Q:theta", "Q:theta_dot", "R:torque"),
+        tunable=tunable,
     )
 
 
 def _upright(name: str, variant: str, what: _Variant, plant: Pendulum) -> Scenario:
-    tuned = read_tuned(name, variant)
+    space = ("Q:theta", "Q:theta_dot", "R:torque", "backoff")
+    tunable = {"tuned": Tunable(lambda weights: linear(UPRIGHT, weights), space)}
     rows: dict[str, Factory] = {"linear": linear(UPRIGHT), "offset-free": offset_free}
-    if tuned is not None:
-        rows["tuned"] = linear(UPRIGHT, tuned)
     if variant == "nominal":  # the proof covers g +-1 % and m +-3 %, neither push nor noise
         keep = guard("pendulum-upright")
         rows |= guarded_rows(keep, rows)
+        tunable |= tunable_behind(keep, tunable)
         inside = keep.safe_set.contains
     else:
         inside = _recoverable(plant)
+    rows |= tuned_rows(name, variant, tunable)
+    if variant == "nominal":
+        rows["filtered-best"] = filtered_best(keep)
     rows["nmpc"] = nmpc(UPRIGHT_HORIZON, swing=False)
     return Scenario(
         name=name,
@@ -239,8 +261,7 @@ def _upright(name: str, variant: str, what: _Variant, plant: Pendulum) -> Scenar
         settled=np.array([0.02, 0.05]),
         limits=(-UPRIGHT, UPRIGHT),
         certain=not (what.condition.disturbed or what.condition.noisy),
-        tunable=lambda weights: linear(UPRIGHT, weights),
-        tuning_space=("Q:theta", "Q:theta_dot", "R:torque", "backoff"),
+        tunable=tunable,
     )
 
 

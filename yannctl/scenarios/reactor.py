@@ -19,17 +19,22 @@ from yannctl.controllers import (
 )
 from yannctl.linear import LinearModel, linearise
 from yannctl.models import CSTR
+from yannctl.mpqp import condense
 from yannctl.ocp import Ocp
 
-from .guarded import Guarded, guarded_rows
+from .guarded import Guarded, guarded_rows, tunable_behind
 from .oracle import Oracle
-from .scenario import Condition, Factory, Scenario, World, kept_starts
-from .weights import Weights, read_tuned
+from .scenario import Condition, Factory, Scenario, Tunable, World, kept_starts
+from .tuning import tuned_rows
+from .weights import Weights
 
 BEYOND = (np.array([-1.0, 250.0]), np.array([2.0, 600.0]))  # states at which the linear laws may be asked
 UNSTABLE = 0.5  # [mol/L]
 NODES, COOLANTS = 161, 25  # of dynamic programming
 HORIZON, SUBSTEPS = 40, 4  # of NMPC at 0.1 min; fewer substeps at a shorter period
+SENSOR = (0.005, 0.2)  # [mol/L, K], standard deviations an estimator reckons with
+LAW_SPACE = ("Q:CA", "Q:T", "R:Tc", "backoff")
+ESTIMATOR_SPACE = ("drift:CA", "drift:T", "sensor")
 
 
 @functools.lru_cache(maxsize=8)
@@ -45,6 +50,7 @@ def safety_filter(mismatch: float, dt: float, Tc_max: float) -> SafetyFilter:
     return SafetyFilter(barrier, safe_action=barrier.u_min)
 
 
+@functools.lru_cache(maxsize=8)
 def linear_model(plant: CSTR) -> LinearModel:
     """Linearise at the unstable point (0.5 mol/L, 350 K), whatever the set-point: one model for all.
 
@@ -106,27 +112,44 @@ def _linear(plant: Any, N: int, weights: Weights) -> AbstractController:
     return Limited(OnlineMpc(ocp), plant.u_min, plant.u_max)
 
 
-def offset_free(N: int) -> Factory:
+def offset_free(N: int, weights: Weights | None = None) -> Factory:
     """Make the row of the offset-free linear MPC: constant disturbances on both rates, estimated.
 
     Args:
         N: horizon.
+        weights: factors on its weights and on the estimator's variances; default the plain ones.
     """
+    chosen = weights or Weights()
 
     def factory(scenario: Scenario, world: World) -> AbstractController:
         plant: Any = scenario.plant
-        plain = linear_model(plant)
-        lin = replace(plain, E=np.eye(2), d_names=("d_CA", "d_T"), d_op=np.zeros(2), C_d=None).with_outputs(("CA",))
-        ends = {"d_min": [-0.2, -20.0], "d_max": [0.2, 20.0], "ref_min": [0.0], "ref_max": [1.0], "track": "y"}
-        ocp = linear_problem(plant, N, Weights(), lin, **ends)
-        sensor = np.array([0.005, 0.2]) ** 2
-        W = np.concatenate([sensor, 0.1 * sensor])
-        estimator = KalmanFilter(
-            lin.with_outputs(("CA", "T")), W=W, V=sensor if scenario.condition.noisy else 1e-2 * sensor
-        )
+        lin, ocp = _tracking_problem(plant, N, chosen)
+        highest = max([1.0, *(chosen.factors.get(name, 1.0) for name in LAW_SPACE)])
+        # The soft limit's weight is the plain problem's, which takes half a second, raised like the others.
+        ocp = replace(ocp, soft_weight=highest * _soft_weight(plant, N))
+        sensor = np.square(SENSOR)
+        W = np.concatenate([sensor, 0.1 * chosen.scaled("drift", plant.x_names, sensor)])
+        V = chosen.sensor * (1.0 if scenario.condition.noisy else 1e-2) * sensor
+        estimator = KalmanFilter(lin.with_outputs(("CA", "T")), W=W, V=V)
         return OffsetFreeMpc(ocp, estimator, y_ref=[plant.set_point])
 
     return factory
+
+
+def _tracking_problem(plant: CSTR, N: int, weights: Weights) -> tuple[LinearModel, Ocp]:
+    """Model and problem with a constant disturbance on both rates."""
+    plain = linear_model(plant)
+    lin = replace(plain, E=np.eye(2), d_names=("d_CA", "d_T"), d_op=np.zeros(2), C_d=None).with_outputs(("CA",))
+    ends = {"d_min": [-0.2, -20.0], "d_max": [0.2, 20.0], "ref_min": [0.0], "ref_max": [1.0], "track": "y"}
+    return lin, linear_problem(plant, N, weights, lin, **ends)
+
+
+@functools.lru_cache(maxsize=8)
+def _soft_weight(plant: CSTR, N: int) -> float:
+    """Smallest exact weight of the plain offset-free problem's soft limit."""
+    weight = condense(_tracking_problem(plant, N, Weights())[1]).soft_weight
+    assert weight is not None
+    return weight
 
 
 def nmpc(N: int, keep: SafetyFilter) -> Factory:
@@ -235,13 +258,13 @@ def make(name: str, variant: str) -> Scenario:
     keep = safety_filter(what.uncertainty, plant.dt, plant.Tc_max)
     box = np.array([what.lowest, 310.0]), np.array([plant.CAf, plant.T_max])
     starts = kept_starts(lambda rng, n: rng.uniform(*box, (n, 2)), keep.safe_set.contains)
-    tuned = read_tuned(name, variant)
-    rows: dict[str, Factory] = {"linear": linear(what.N), "offset-free": offset_free(what.N)}
-    if tuned is not None:
-        rows["tuned"] = linear(what.N, tuned)
     exact = not (what.condition.disturbed or what.condition.noisy)
+    tunable = _tunable(what.N, keep if exact else None)
+    rows: dict[str, Factory] = {"linear": linear(what.N), "offset-free": offset_free(what.N)}
     if exact:  # the proof covers k0 and UA only
         rows |= guarded_rows(keep, rows)
+    rows |= tuned_rows(name, variant, tunable)
+    if exact:
         rows["filtered-best"] = filtered_best(keep)
     rows["nmpc"] = nmpc(what.N, keep)
     T, _ = plant.steady_state(plant.set_point)
@@ -259,6 +282,16 @@ def make(name: str, variant: str) -> Scenario:
         settled=np.array([0.02, 2.0]),
         limits=(np.array([-np.inf, -np.inf]), np.array([np.inf, plant.T_max])),
         certain=exact,
-        tunable=lambda weights: linear(what.N, weights),
-        tuning_space=("Q:CA", "Q:T", "R:Tc", "backoff"),
+        tunable=tunable,
     )
+
+
+def _tunable(N: int, keep: SafetyFilter | None) -> dict[str, Tunable]:
+    """Rows that a search may tune, each on its own: weights and estimator, in front of the filter and behind it."""
+    both = (*LAW_SPACE, *ESTIMATOR_SPACE)
+    tunable = {
+        "offset-free": Tunable(lambda weights: offset_free(N, weights), ESTIMATOR_SPACE),
+        "tuned": Tunable(lambda weights: linear(N, weights), LAW_SPACE),
+        "tuned-offset-free": Tunable(lambda weights: offset_free(N, weights), both),
+    }
+    return tunable if keep is None else tunable | tunable_behind(keep, tunable)

@@ -11,11 +11,12 @@ from yannctl.controllers import AbstractController, Nmpc, Preview, PreviewMpc
 from yannctl.linear import LinearModel, linearise
 from yannctl.models import DifferentialDrive
 
-from .guarded import guarded_rows
+from .guarded import guarded_rows, tunable_behind
 from .oracle import Oracle
 from .robot_offset_free import OffsetFreeRobot
-from .scenario import Condition, Factory, Scenario, World, kept_starts
-from .weights import Weights, read_tuned
+from .scenario import Condition, Factory, Scenario, Tunable, World, kept_starts
+from .tuning import tuned_rows
+from .weights import Weights
 
 HORIZON, SUBSTEPS = 30, 2  # of NMPC
 N = 10  # of the linear laws
@@ -80,19 +81,23 @@ def linear_law(
     return _planner(plant, weights, linear_model(plant), look, walls)
 
 
-def offset_free(scenario: Scenario, world: World) -> AbstractController:
+def offset_free(weights: Weights | None = None) -> Factory:
     """Make the row of the offset-free linear MPC.
 
     Args:
-        scenario: the scenario.
-        world: not used.
+        weights: factors on its weights and on the estimator's variances; default the plain ones.
     """
-    plant: Any = scenario.plant
+    chosen = weights or Weights()
 
-    def law(lin: LinearModel, look: Look) -> PreviewMpc:
-        return _planner(plant, Weights(), lin, look)
+    def factory(scenario: Scenario, world: World) -> AbstractController:
+        plant: Any = scenario.plant
 
-    return OffsetFreeRobot(plant, linear_model(plant), law, N, scenario.condition.noisy)
+        def law(lin: LinearModel, look: Look) -> PreviewMpc:
+            return _planner(plant, chosen, lin, look)
+
+        return OffsetFreeRobot(plant, linear_model(plant), law, N, scenario.condition.noisy, chosen)
+
+    return factory
 
 
 def linear(weights: Weights | None = None, preview: bool = False) -> Factory:
@@ -133,6 +138,14 @@ def nmpc(scenario: Scenario, world: World) -> AbstractController:
     return Oracle(law, scenario, world)
 
 
+LAW_SPACE = ("Q:ey", "Q:epsi", "Q:v", "Q:omega", "R:vc", "R:wc", "terminal")
+ESTIMATOR_SPACE = ("drift:ey", "drift:epsi", "drift:v", "drift:omega", "sensor")
+TUNABLE = {
+    "offset-free": Tunable(offset_free, ESTIMATOR_SPACE),
+    "tuned": Tunable(linear, LAW_SPACE),
+    "tuned-offset-free": Tunable(offset_free, (*LAW_SPACE, *ESTIMATOR_SPACE)),
+    "tuned-preview": Tunable(lambda weights: linear(weights, preview=True), LAW_SPACE),
+}
 SLIP = {"lag": (1.0, 2.0), "speed_gain": (0.9, 1.0), "turn_gain": (0.9, 1.05)}
 
 
@@ -173,17 +186,13 @@ def make(name: str, variant: str) -> Scenario:
     low[1], high[1] = -what.turned, what.turned
     stopping = robot_stopping_set(plant.bend)
     starts = kept_starts(lambda rng, n: rng.uniform(low, high, (n, 5)), stopping.contains)
-    rows: dict[str, Factory] = {
-        "linear": linear(),
-        "offset-free": offset_free,
-        "preview": linear(preview=True),
-    }
-    tuned = read_tuned(name, variant)
-    if tuned is not None:
-        rows["tuned"] = linear(tuned)
     exact = not (what.condition.disturbed or what.condition.noisy)
+    tunable, keep = dict(TUNABLE), SafetyFilter(stopping)
+    rows: dict[str, Factory] = {"linear": linear(), "offset-free": offset_free(), "preview": linear(preview=True)}
     if exact:  # the proof covers lag, gains and curvature only
-        rows |= guarded_rows(SafetyFilter(stopping), rows)
+        rows |= guarded_rows(keep, rows)
+        tunable |= tunable_behind(keep, tunable)
+    rows |= tuned_rows(name, variant, tunable)
     rows["nmpc"] = nmpc
     return Scenario(
         name=name,
@@ -198,6 +207,5 @@ def make(name: str, variant: str) -> Scenario:
         x_ref=np.array([0.0, np.nan, np.nan, np.nan, np.nan]),
         settled=np.array([0.02, np.inf, np.inf, np.inf, np.inf]),
         certain=exact,
-        tunable=linear,
-        tuning_space=("Q:ey", "Q:epsi", "Q:v", "Q:omega", "R:vc", "R:wc", "terminal"),
+        tunable=tunable,
     )

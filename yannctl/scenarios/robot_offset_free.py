@@ -12,6 +12,8 @@ from yannctl.linear import LinearModel
 from yannctl.models import DifferentialDrive
 from yannctl.types import ArrayLike, Float
 
+from .weights import Weights
+
 DRIFT = 0.1  # variance of a disturbance's change a step, as a share of the sensor's
 
 
@@ -26,6 +28,7 @@ class OffsetFreeRobot(AbstractRecallingController):
         law: makes the `PreviewMpc` of a model and of a preview.
         N: its horizon.
         noisy: whether the sensors are noisy; otherwise they are trusted ten times as much.
+        weights: factors on the estimator's variances.
     """
 
     def __init__(
@@ -35,6 +38,7 @@ class OffsetFreeRobot(AbstractRecallingController):
         law: Callable[[LinearModel, Callable[[np.ndarray], Preview]], PreviewMpc],
         N: int,
         noisy: bool,
+        weights: Weights,
     ) -> None:
         self.plant, self.N, self.nx, self.nu = plant, N, plant.nx, plant.nu
         n = lin.nx
@@ -45,8 +49,9 @@ class OffsetFreeRobot(AbstractRecallingController):
             (*lin.u_names, "kappa"), E=np.eye(n), d_names=names,
         )  # fmt: skip
         sensor = np.asarray(plant.x_noise)[:n] ** 2
-        W = np.concatenate([sensor, DRIFT * sensor])
-        self.estimator = KalmanFilter(known.with_outputs(lin.x_names), W, sensor if noisy else 1e-2 * sensor)
+        W = np.concatenate([sensor, DRIFT * weights.scaled("drift", lin.x_names, sensor)])
+        V = weights.sensor * (1.0 if noisy else 1e-2) * sensor
+        self.estimator = KalmanFilter(known.with_outputs(lin.x_names), W, V)
         wide = replace(lin, E=np.hstack([lin.E, np.eye(n)]), d_op=np.zeros(1 + n), d_names=("kappa", *names), C_d=None)
         self.law = law(wide, self._look)
         self._d = np.zeros((0, n))

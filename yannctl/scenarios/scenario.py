@@ -54,6 +54,19 @@ class World:
 Factory = Callable[["Scenario", World], AbstractController]
 
 
+@dataclass(frozen=True)
+class Tunable:
+    """A row whose numbers a random search may change.
+
+    Args:
+        make: makes its factory for other weights.
+        space: names of the factors, see `Weights`, and "backoff".
+    """
+
+    make: Callable[[Weights], Factory]
+    space: tuple[str, ...]
+
+
 @dataclass(frozen=True, eq=False)
 class Scenario:
     """One task: everything that a comparison of controllers needs.
@@ -74,8 +87,7 @@ class Scenario:
         limits: hard limits (x_min, x_max), or None for the plant's.
         certain: whether `best` knows all of the truth in advance, so that no other row may be better by more than 1 %.
         short_starts: starts of the short form.
-        tunable: makes the factory of the linear row for other weights, or None where there is nothing to tune.
-        tuning_space: names of the numbers a random search may scale for the tuned row; empty for none.
+        tunable: what may be tuned, by name of the row.
     """
 
     name: str
@@ -92,8 +104,7 @@ class Scenario:
     limits: tuple[Float[np.ndarray, " nx"], Float[np.ndarray, " nx"]] | None = None
     certain: bool = True
     short_starts: int = 10
-    tunable: Callable[[Weights], Factory] | None = None
-    tuning_space: tuple[str, ...] = ()
+    tunable: Mapping[str, Tunable] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:

@@ -1,7 +1,7 @@
 """Random search over the weights of a scenario's linear MPC, on starts of its own."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,9 +10,9 @@ import numpy as np
 from yannctl.errors import ModelError, NotStabilisableError
 from yannctl.files import write_whole
 
-from .scenario import Scenario, World, draw_world
+from .scenario import Factory, Scenario, Tunable, World, draw_world
 from .simulation import simulate
-from .weights import TUNED, Weights
+from .weights import TUNED, Weights, entry_name, read_tuned
 
 SPREAD = 30.0  # factors are drawn from 1/30 to 30, evenly in their logarithm
 FARTHEST = 0.15  # largest back-off, as a share of the limit's range
@@ -26,6 +26,7 @@ class Tuning:
     Args:
         scenario: name.
         variant: name.
+        row: name of the tuned row.
         weights: the best ones.
         cost: their mean cost on the tuning starts.
         plain_cost: that of the plain weights.
@@ -36,6 +37,7 @@ class Tuning:
 
     scenario: str
     variant: str
+    row: str
     weights: Weights
     cost: float
     plain_cost: float
@@ -47,42 +49,66 @@ class Tuning:
     def command(self) -> str:
         """The command that made it."""
         options = f"--trials {self.trials} --starts {self.starts} --seed {self.seed}"
-        return f"yannctl tune {self.scenario} --variant {self.variant} {options}"
+        row = "" if self.row == "tuned" else f" --row {self.row}"
+        return f"yannctl tune {self.scenario} --variant {self.variant}{row} {options}"
 
 
 def tune(
-    scenario: Scenario, trials: int = 300, n: int = 40, seed: int = 1000, tick: Callable[[], object] = lambda: None
+    scenario: Scenario,
+    trials: int = 300,
+    n: int = 40,
+    seed: int = 1000,
+    tick: Callable[[], object] = lambda: None,
+    row: str = "tuned",
 ) -> Tuning:
     """Search weights that lower the mean cost on tuning starts: half of the trials far, half around the best so far.
 
     Args:
-        scenario: the scenario, with a tuning space.
+        scenario: the scenario.
         trials: weights to try beside the plain ones.
         n: number of tuning starts.
         seed: of the starts and of the search; use another one than for testing.
         tick: called once a trial.
+        row: which row to tune.
 
     Returns:
         The best weights.
 
     Raises:
-        ModelError: a scenario without a tuning space, or no trial.
+        ModelError: a row that has nothing to tune, or no trial.
     """
-    if scenario.tunable is None:
-        raise ModelError("scenario", f"{scenario.name} has nothing to tune")
+    if row not in scenario.tunable:
+        known = ", ".join(scenario.tunable) or "no row"
+        raise ModelError("row", f"{scenario.name} has nothing to tune in {row!r}", remedy=f"choose from {known}")
     if trials < 1:
         raise ModelError("trials", f"got {trials}", remedy="try at least once")
     world = draw_world(scenario, n, seed)
     rng = np.random.default_rng([seed, 7])
-    best = Weights()
-    plain = lowest = _cost(scenario, world, best)
+    best, tunable = Weights(), scenario.tunable[row]
+    plain = lowest = _cost(scenario, world, tunable.make(best))
     for trial in range(trials):
-        candidate = _draw(rng, scenario.tuning_space, best if trial >= trials // 2 else None)
-        cost = _cost(scenario, world, candidate)
+        candidate = _draw(rng, tunable.space, best if trial >= trials // 2 else None)
+        cost = _cost(scenario, world, tunable.make(candidate))
         if cost < lowest:
             best, lowest = candidate, cost
         tick()
-    return Tuning(scenario.name, scenario.variant, best, lowest, plain, trials, n, seed)
+    return Tuning(scenario.name, scenario.variant, row, best, lowest, plain, trials, n, seed)
+
+
+def tuned_rows(name: str, variant: str, tunable: Mapping[str, Tunable], path: Path = TUNED) -> dict[str, Factory]:
+    """Make the rows whose weights a search has found.
+
+    Args:
+        name: of the scenario.
+        variant: of the scenario.
+        tunable: what may be tuned, by name of the row.
+        path: file written by `yannctl tune`.
+
+    Returns:
+        Factories by name of the row; a row without an entry is left out.
+    """
+    found = {row: read_tuned(name, variant, path, row) for row in tunable}
+    return {row: tunable[row].make(weights) for row, weights in found.items() if weights is not None}
 
 
 def write_tuned(found: Tuning, path: Path = TUNED) -> None:
@@ -93,7 +119,7 @@ def write_tuned(found: Tuning, path: Path = TUNED) -> None:
         path: the file.
     """
     table = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    table[f"{found.scenario}:{found.variant}"] = {
+    table[entry_name(found.scenario, found.variant, found.row)] = {
         "factors": found.weights.factors,
         "backoff": found.weights.backoff,
         "tuning_cost": found.cost,
@@ -117,10 +143,9 @@ def _draw(rng: np.random.Generator, space: tuple[str, ...], around: Weights | No
     return Weights(factors, backoff)
 
 
-def _cost(scenario: Scenario, world: World, weights: Weights) -> float:
-    assert scenario.tunable is not None
+def _cost(scenario: Scenario, world: World, factory: Factory) -> float:
     try:
-        controller = scenario.tunable(weights)(scenario, world)
+        controller = factory(scenario, world)
     except NotStabilisableError:
         return np.inf
     return float(simulate(scenario, world, controller).cost.sum(axis=1).mean())

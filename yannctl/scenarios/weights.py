@@ -17,7 +17,8 @@ class Weights:
     """Factors on the numbers of a scenario's linear MPC; all 1 is the plain one.
 
     Args:
-        factors: by name: "Q:<state>", "R:<input>", "terminal" (where the law has its own), each on its weight.
+        factors: by name: "Q:<state>", "R:<input>", "terminal" (where the law has its own), each on its weight;
+            "drift:<state>" and "sensor" on the variances of an estimator.
         backoff: distance the controller keeps from the hard limits, as a share of their range.
     """
 
@@ -43,14 +44,31 @@ class Weights:
         """Factor on the terminal weight."""
         return self.factors.get("terminal", 1.0)
 
+    @property
+    def sensor(self) -> float:
+        """Factor on the variances that an estimator takes its sensors to have."""
+        return self.factors.get("sensor", 1.0)
 
-def read_tuned(scenario: str, variant: str, path: Path = TUNED) -> Weights | None:
-    """Read the tuned weights of a scenario.
+
+def entry_name(scenario: str, variant: str, row: str = "tuned") -> str:
+    """Name a row's entry in the file of tuned weights.
+
+    Args:
+        scenario: name.
+        variant: name.
+        row: name of the row.
+    """
+    return f"{scenario}:{variant}" if row == "tuned" else f"{scenario}:{variant}:{row}"
+
+
+def read_tuned(scenario: str, variant: str, path: Path = TUNED, row: str = "tuned") -> Weights | None:
+    """Read the tuned weights of a scenario's row.
 
     Args:
         scenario: name.
         variant: name.
         path: file written by `yannctl tune`.
+        row: name of the row.
 
     Returns:
         The weights, or None where there are none.
@@ -59,7 +77,7 @@ def read_tuned(scenario: str, variant: str, path: Path = TUNED) -> Weights | Non
         FileFormatError: a file of another form.
     """
     try:
-        entry = json.loads(path.read_text(encoding="utf-8")).get(f"{scenario}:{variant}")
+        entry = json.loads(path.read_text(encoding="utf-8")).get(entry_name(scenario, variant, row))
         if entry is None:
             return None
         return Weights({str(k): float(v) for k, v in entry["factors"].items()}, float(entry["backoff"]))
