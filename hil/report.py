@@ -71,6 +71,11 @@ class LoopReport:
     counts: dict[str, int]
     stop_errors: tuple[str, ...]
 
+    def __repr__(self) -> str:
+        counted = ", ".join(f"{name} {count}" for name, count in self.counts.items() if count) or "nothing went wrong"
+        late = _percentiles(self.lateness_ns)["p99"]
+        return f"LoopReport({self.ticks} ticks, {self.reason}, 99 % at most {late:.0f} us late, {counted})"
+
     def summary(self) -> dict[str, Any]:
         """State, counts and the percentiles of lateness, input-output and computing time [µs]."""
         times = {name: _percentiles(getattr(self, f"{name}_ns")) for name in ("lateness", "io", "compute")}

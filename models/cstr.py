@@ -111,6 +111,7 @@ class CSTR(AbstractPlant):
     u_names: ClassVar[tuple[str, ...]] = ("Tc",)
     x_units: ClassVar[tuple[str, ...]] = ("mol/L", "K")
     u_units: ClassVar[tuple[str, ...]] = ("K",)
+    time_unit: ClassVar[str] = "min"
     hard_states: ClassVar[tuple[int, ...]] = (1,)
     x_noise: ClassVar[np.ndarray] = vector(0.005, 0.2)
     actuator_lag: ClassVar[np.ndarray] = vector(0.05)

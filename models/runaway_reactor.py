@@ -114,6 +114,7 @@ class RunawayReactor(AbstractPlant):
     x_units: ClassVar[tuple[str, ...]] = ("mol/L", "mol/L", "mol/L", "K")
     u_units: ClassVar[tuple[str, ...]] = ("W/(m^2 K)",)
     dt: ClassVar[float] = 1 / 60
+    time_unit: ClassVar[str] = "h"
     hard_states: ClassVar[tuple[int, ...]] = (3,)
     x_noise: ClassVar[np.ndarray] = vector(0.02, 0.02, 0.02, 0.5)
     actuator_lag: ClassVar[np.ndarray] = vector(0.5 / 60)

@@ -20,7 +20,7 @@ def wrong_entry(error: "ValidationError", model: "type[BaseModel]") -> tuple[str
     first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
     place = ".".join(map(str, first["loc"]))
     if first["type"] != "extra_forbidden":
-        return place, first["msg"]
+        return place, first["msg"].removeprefix("Value error, ")
     near = difflib.get_close_matches(str(first["loc"][-1]), sorted(_keys(model.model_json_schema())), 2, 0.6)
     return place, "unknown entry" + (f"; did you mean {' or '.join(near)}?" if near else "; leave it away")
 

@@ -3,9 +3,15 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from yannctl import condense, solve_mpqp
+from yannctl.assurance.targets import certified
 from yannctl.cli.app import main
+from yannctl.cli.problem_file import read_problem
+from yannctl.models import Pendulum
+from yannctl.yann import encode_actor, verify
 
 PROBLEM = """
 [model]
@@ -76,6 +82,9 @@ def test_solve_verify_and_export_follow_one_another(problem, tmp_path, capsys):
         (("u_min = [-1.0]", "u_min = [2.0]"), "u_m"),
         (("B = [[0.5], [1.0]]", "B = [[0.5], [nan]]"), "B[1, 0]"),
         (("[model]", "[model"), "TOML"),
+        (("Q = [[1.0, 0.0], [0.0, 1.0]]", "Q = [1, 2, 3]"), "(2, 2)"),
+        (("Q = [[1.0, 0.0], [0.0, 1.0]]", "Q = [1, true]"), "weights.Q: give a matrix"),
+        (("R = [[0.1]]", 'R = "0.1"'), "weights.R: give a matrix"),
     ],
 )
 def test_bad_problem_is_one_line_and_exit_code_2(change, named, problem, capsys):
@@ -86,6 +95,41 @@ def test_bad_problem_is_one_line_and_exit_code_2(change, named, problem, capsys)
     assert named in err
     assert "Traceback" not in out + err
     assert not problem.with_suffix(".st").exists()
+
+
+def test_weights_may_be_a_diagonal_or_one_number(problem):
+    matrices = read_problem(problem)
+    problem.write_text(PROBLEM.replace("Q = [[1.0, 0.0], [0.0, 1.0]]", "Q = [1, 1]").replace("[[0.1]]", "0.1"))
+    short = read_problem(problem)
+    np.testing.assert_array_equal(short.Q, matrices.Q)
+    np.testing.assert_array_equal(short.R, matrices.R)
+
+
+@pytest.mark.parametrize("command", [["verify"], ["export", "c"], ["export", "st"], ["pil", "verify"]])
+def test_a_problem_in_place_of_a_law_names_the_command_that_solves_it(command, problem, capsys):
+    code, _, err = run([*command, str(problem)], capsys)
+    assert code == 2
+    assert f"solve it first, 'yannctl solve {problem} --out problem.safetensors'" in err
+
+
+def test_public_results_show_as_one_line(problem):
+    ocp = read_problem(problem)
+    mpqp = condense(ocp)
+    law = solve_mpqp(mpqp)
+    plant = Pendulum()
+    shown = {
+        "LinearModel(x = (x1, x2), u = (u1)": ocp.lin,
+        "Ocp((x1, x2) -> (u1), N = 3": ocp,
+        "MpQp(3 decisions": mpqp,
+        "PwaLaw(complete": law,
+        "Verification(holds": verify(encode_actor(law), law, n_random=100, n_facet=10),
+        "Rollout(2 runs of 3 steps": plant.rollout(lambda x: np.zeros((len(x), 1)), np.zeros((2, 2)), 3),
+        "Certificate(Pendulum": certified("pendulum-upright")[1],
+    }
+    for begin, result in shown.items():
+        assert repr(result).startswith(begin)
+        assert "\n" not in repr(result)
+        assert len(repr(result)) < 200
 
 
 @pytest.mark.parametrize(

@@ -73,8 +73,9 @@ def test_structured_text(law_file, tmp_path, capsys):
 
 
 def test_the_chain_of_proof(law_file, tmp_path, capsys, emulated):
-    page = tmp_path / "proof.html"
-    code, found = run(capsys, "verify", law_file, "--points", 400, "--pil", "--page", page)
+    law, page = tmp_path / "mine.safetensors", tmp_path / "mine_proof" / "proof.html"
+    law.write_bytes(law_file.read_bytes())
+    code, found = run(capsys, "verify", law, "--points", 400, "--pil")
     assert code == 0
     assert [link["ok"] for link in found["chip"]] == [True] * 5
     assert json.loads(page.with_suffix(".json").read_text())["ok"] is True

@@ -77,6 +77,12 @@ class Certificate:
     rows: FilterRows
     signed_by: str = ""
 
+    def __repr__(self) -> str:
+        said, size = self.statement, f"{len(self.found.h)} facets, {100 * self.share:.1f} % of the box"
+        held = f"{self.n_cert} input(s) in a row may be lost" if self.n_cert else "no input may be lost"
+        signed = f"signed by {self.signed_by[:8]}" if self.signed_by else "not signed"
+        return f"Certificate({said.plant}, ({', '.join(said.x_names)}), {size}, {held}, {signed})"
+
     @property
     def n_cert(self) -> int:
         """Periods an accepted input may be held beyond its own without leaving the set."""

@@ -9,7 +9,7 @@ import typer
 
 from yannctl.errors import ModelError
 
-from .console import Output
+from .console import Output, busy
 from .options import Json, Seed, Short
 
 SHORT_STEPS, FULL_STEPS = 10_000, 1_000_000
@@ -38,7 +38,8 @@ def certify(
     for name in names:
         chosen = design(name)
         start = time.perf_counter()
-        certificate = chosen.certify()
+        with busy(f"certifying {name}"):
+            certificate = chosen.certify()
         seconds = time.perf_counter() - start
         path = out if out.suffix else out / f"{name}.certificate"
         save_certificate(path, certificate, secret)
@@ -59,8 +60,12 @@ def certify(
             str(certificate.n_cert), str(found["inequalities"]), f"{again:.1f}",
         ])  # fmt: skip
         output.line(f"{name}: {certificate.statement.note}\nwritten to {path}")
-    columns = ["plant", "share of the box", "facets", "filter rows", "N_cert", "inequalities", "load and re-check [s]"]
-    output.table("certificates, every inequality decided exactly", columns, rows)
+    columns = ["plant", "share", "facets", "lines", "N_cert", "proved", "check [s]"]
+    legend = (
+        "share: of the declared box; lines: of the filter; N_cert: inputs in a row that may be lost; proved: "
+        "inequalities decided exactly; check: to load the file and decide them again."
+    )
+    output.table("Certificates", columns, rows, legend)
     output.result({"ok": True, "certificates": data})
 
 
@@ -91,15 +96,16 @@ def falsify(
             "simulated_time": outcome.steps * loop.dt,
         })  # fmt: skip
         rows.append([
-            name, policy, str(outcome.steps), str(outcome.violations), str(outcome.exits), str(outcome.infeasible),
+            name, policy, f"{outcome.violations}/{outcome.exits}/{outcome.infeasible}",
             f"{100 * outcome.unfiltered_violated:.0f} %", f"{100 * outcome.changed:.0f} %", f"{episode:.1e}",
             f"{step:.1e}", _verdict(outcome),
         ])  # fmt: skip
-    columns = [
-        "loop", "attacker", "steps", "violations", "exits", "infeasible", "episodes lost unfiltered", "changed",
-        "rate an episode <", "a step <", "verdict",
-    ]  # fmt: skip
-    output.table("attacks (rates: upper 95 % confidence bounds)", columns, rows)
+    columns = ["loop", "attacker", "v/e/i", "bare", "cut", "/episode", "/step", "verdict"]
+    legend = (
+        "v/e/i: violated limits, exits from the set, states without a safe input; bare: episodes lost without the "
+        "filter; cut: inputs the filter changed; /episode, /step: upper 95 % bounds of the rate of violations."
+    )
+    output.table(f"Attacks of {steps} steps", columns, rows, legend)
     output.result({"ok": ok, "seed": seed, "attacks": found})
     if not ok:
         raise typer.Exit(1)

@@ -49,7 +49,7 @@ def run(config: ConfigFile, json: Json = False) -> None:
     output.line(f"{report.ticks} ticks, {summary['reason']}")
     if not report.ticks and configuration.link.kind != "simulated":
         output.line(f"  to try it without the plant, start its simulation first: yannctl hil device {config}")
-    for name in ("lateness", "io", "compute"):
+    for name in ("lateness", "io", "compute") if report.ticks else ():
         times = summary[f"{name}_us"]
         output.line(f"  {name:<9} p50 {times['p50']:.0f}  p99 {times['p99']:.0f}  max {times['max']:.0f} us")
     counted = {key: value for key, value in summary["counts"].items() if value}
@@ -166,7 +166,10 @@ def chaos(
     bar = tqdm(total=len(links) * len(faults), unit="case", disable=None)
     with bar:
         cases = run_matrix(links, faults, seed, lambda _case: bar.update())
-    columns = ["link", "fault", "spoilt", "obeyed", "ticks to safe", "verdict", "the loop's ending"]
+    columns = ["link", "fault", "spoilt", "obeyed", "ticks", "verdict", "the loop's ending"]
+    legend = (
+        "spoilt: messages the fault touched; obeyed: commands the device took; ticks: until it was in its safe action."
+    )
     rows = [
         [
             c.link,
@@ -175,11 +178,11 @@ def chaos(
             str(c.obeyed),
             str(c.ticks_to_safe),
             "pass" if c.passed else c.why,
-            c.ending[:60],
+            c.ending,
         ]
         for c in cases
     ]
-    output.table(f"Faults, seed {seed}", columns, rows)
+    output.table(f"Faults, seed {seed}", columns, rows, legend)
     failed = sum(not case.passed for case in cases)
     output.line(f"{len(cases) - failed} of {len(cases)} pass")
     output.result({"seed": seed, "failed": failed, "cases": as_rows(cases)})

@@ -86,6 +86,21 @@ def compare_at(law: PwaLaw, theta: np.ndarray) -> tuple[float, int]:
     return float((error / np.maximum(np.ptp(u, axis=0), 1e-12)).max()), int(solved.sum())
 
 
+def refuse_problem(path: Path) -> None:
+    """Say what to do with a problem file where a law is wanted.
+
+    Args:
+        path: what the user gave.
+
+    Raises:
+        FileFormatError: it is a TOML file.
+    """
+    if path.suffix.lower() == ".toml":
+        law = path.with_suffix(".safetensors").name
+        text = f"{path} states a problem, not a law: solve it first, 'yannctl solve {path} --out {law}'"
+        raise FileFormatError(f"{text}, then give {law}")
+
+
 def read_law(path: Path) -> "tuple[PwaLaw, ControllerFile | None]":
     """Read the law of a law file or of a controller file.
 
@@ -100,6 +115,7 @@ def read_law(path: Path) -> "tuple[PwaLaw, ControllerFile | None]":
     """
     from yannctl.export import load_controller
 
+    refuse_problem(path)
     try:
         return PwaLaw.load(path), None
     except FileFormatError as error:

@@ -1,14 +1,19 @@
 """What a command prints: text for people, or one JSON object last on standard output."""
 
 import json
+import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.table import Table
+
+from .text_table import text_table, wrapped
+
+WIDEST = 120  # characters of a table, however wide the terminal is
 
 
 @dataclass(frozen=True)
@@ -34,20 +39,23 @@ class Output:
         """
         self.console.print(text, markup=False)
 
-    def table(self, title: str, columns: list[str], rows: list[list[str]]) -> None:
-        """Print a table for people.
+    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], legend: str = "") -> None:
+        """Print a table for people that fits the terminal, 80 characters where there is none.
 
         Args:
             title: heading above the table.
-            columns: heading of each column.
+            columns: heading of each column, short.
             rows: cells, one list a row.
+            legend: what the headings mean, printed below.
         """
-        table = Table(title=title, title_justify="left", header_style="bold")
-        for number, column in enumerate(columns):
-            table.add_column(column, justify="left" if number == 0 else "right", overflow="fold")
-        for row in rows:
-            table.add_row(*row)
-        self.console.print(table)
+        width = min(shutil.get_terminal_size((80, 24)).columns, WIDEST)
+        console = self.console
+        for line in wrapped(title, width):
+            console.print(line, style="bold", markup=False)
+        for line in text_table(columns, rows, width):
+            console.print(line, markup=False)
+        for line in wrapped(legend, width):
+            console.print(line, style="dim", markup=False)
 
     def result(self, data: dict[str, Any]) -> None:
         """Print the machine-readable result if it was asked for.
@@ -99,3 +107,19 @@ def plain(value: Any) -> Any:
     if value is None or isinstance(value, str | int | bool):
         return value
     return str(value)
+
+
+@contextmanager
+def busy(what: str) -> Iterator[None]:
+    """Show on a terminal what is being done and for how long; nothing in logs and pipes.
+
+    Args:
+        what: a few words; nothing may be printed meanwhile.
+    """
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        progress.add_task(what, total=None)
+        yield

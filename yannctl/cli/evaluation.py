@@ -14,7 +14,7 @@ import typer
 from yannctl.errors import ModelError
 from yannctl.files import write_whole
 
-from .console import Output, plain
+from .console import Output, busy, plain
 from .options import Json, Seed, Short
 
 
@@ -33,15 +33,17 @@ def evaluate(
     from yannctl.scenarios import compare, make_scenario
 
     output = Output(json)
-    task = make_scenario(scenario, variant)
+    with busy(f"preparing {scenario}: proof of the filter, starts"):
+        task = make_scenario(scenario, variant)
     n = min(starts, task.short_starts) if short else starts
     names = tuple(name.strip() for name in controllers.split(",") if name.strip())
     own = _law_rows(task, law or [])
     task = replace(task, rows={**own, **task.rows})
     names = (*own, *names) if names else ()
     comparison = compare(task, n, seed, names, progress=True)
-    output.table(f"{task.title}: {n} starts, seed {seed}; gap to {task.best}", *_costs(comparison))
-    output.table("", *_behaviour(comparison))
+    output.table(f"{task.title}: {n} starts, seed {seed}", *_costs(comparison))
+    output.line("")
+    output.table("Behaviour", *_behaviour(comparison))
     for name in comparison.beaten:
         output.line(
             f"{name} beats {task.best}, which knows the truth, by more than 1 %: {task.best} missed the optimum"
@@ -139,28 +141,31 @@ def _processor() -> str:
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
-def _costs(comparison: Any) -> tuple[list[str], list[list[str]]]:
-    columns = ["controller", "cost", "gap", "95 % interval", "median", "90 %"]
+def _costs(comparison: Any) -> tuple[list[str], list[list[str]], str]:
+    columns = ["controller", "cost", "gap", "from", "to", "median", "90 %"]
     rows = []
     for row in comparison.rows:
-        interval = f"{_percent(row.gap_low)} to {_percent(row.gap_high)}"
-        gaps = [_percent(row.gap), interval, _percent(row.gap_median), _percent(row.gap_90)]
-        rows.append([row.name, f"{row.total.mean():.3f}", *gaps])
-    return columns, rows
+        gaps = [row.gap, row.gap_low, row.gap_high, row.gap_median, row.gap_90]
+        rows.append([row.name, f"{row.total.mean():.4g}", *(f"{100 * gap:.1f} %" for gap in gaps)])
+    best = comparison.scenario.best
+    legend = (
+        f"gap: sum of the costs above that of {best}, 95 % interval from ... to; median, 90 %: of the starts' own gaps."
+    )
+    return columns, rows, legend
 
 
-def _behaviour(comparison: Any) -> tuple[list[str], list[list[str]]]:
+def _behaviour(comparison: Any) -> tuple[list[str], list[list[str]], str]:
     plant = comparison.scenario.plant
     limited = [i for i, high in enumerate(comparison.scenario.bounds[1]) if high < float("inf")]
-    excess = f"worst [{plant.x_units[limited[0]]}]" if limited else "worst"
-    columns = ["controller", "violating", excess, "settle", "median time", "movement", "ms a step"]
+    unit = f" [{plant.x_units[limited[0]]}]" if limited else ""
+    columns = ["controller", "over", "worst", "settle", "time", "moves", "ms/step"]
     rows = []
     for row in comparison.rows:
         settling = [f"{100 * row.settles:.0f} %", f"{row.settling:.3g}", f"{row.movement:.2f}"]
         violations = [f"{row.violating} of {len(row.total)}", f"{row.worst:.3g}"]
         rows.append([row.name, *violations, *settling, f"{1e3 * row.runs.seconds:.3g}"])
-    return columns, rows
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
+    legend = (
+        f"over: starts that violate the limit, worst: by how much{unit}; settle: starts that come to rest at the "
+        f"reference, time: their median [{plant.time_unit}]; moves: input travel, in ranges; ms/step: processor time."
+    )
+    return columns, rows, legend

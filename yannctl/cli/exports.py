@@ -5,7 +5,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from .console import Output
+from .checks import refuse_problem
+from .console import Output, busy
 from .laws import export_app
 from .options import Json, Seed
 
@@ -55,7 +56,9 @@ def export_c(
     if budgeted:
         form, data = _within_budget(output, (law, residual, clip), precision, cpu, max_instructions, flash, plot)
         law, search, outside = form.law, form.search, form.outside
-    code = export.write_c(law, out, precision=precision, search=search, outside=outside, extension=residual, clip=clip)
+    settings = {"precision": precision, "search": search, "outside": outside}
+    with busy("writing tables and code"):
+        code = export.write_c(law, out, **settings, extension=residual, clip=clip)
     output.line(
         f"{len(code.files)} files in {out}; at most {code.operation_bound} operations, about {code.flash_bytes} B flash"
     )
@@ -73,7 +76,8 @@ def export_c(
         output.result(data)
         return
     _measure(output, code, law, cpu)
-    found = export.check_c(code, law, n_points=20_000, seed=0)
+    with busy("compiling, comparing 20 000 points with Python"):
+        found = export.check_c(code, law, n_points=20_000, seed=0)
     if found.skipped:
         output.line(f"not compiled here: {found.reason}")
     else:
@@ -91,14 +95,14 @@ def export_st(
     json: Json = False,
 ) -> None:
     """Write the law as IEC 61131-3 Structured Text with test vectors; no PLC has run it."""
-    from yannctl import export
     from yannctl.export.structured_text import write_st
 
     output = Output(json)
-    law, residual, clip = export.read_parts(file)
+    law, residual, clip = _parts(output, file, None)
     if residual is not None or clip is not None:
         output.line("only the explicit law is written; learned part and filter have no Structured Text form")
-    written = write_st(law, out, precision=precision)
+    with busy("writing tables and code"):
+        written = write_st(law, out, precision=precision)
     output.line(f"{len(written.files)} files in {out}; {written.n_vectors} test vectors; not verified on a PLC")
     output.result({"files": written.files, "n_vectors": written.n_vectors, "verified_on_plc": False})
 
@@ -124,7 +128,7 @@ def pil_verify(
 
     output = Output(json)
     law, residual, clip = _parts(output, file, certificate)
-    with tempfile.TemporaryDirectory(prefix="yannctl_") as folder:
+    with tempfile.TemporaryDirectory(prefix="yannctl_") as folder, busy(f"{points} points on an emulated {cpu}"):
         code = export.write_c(law, folder, precision=precision, search=search, extension=residual, clip=clip)
         found = verify_on_processor(code, law, cpu, points, seed)
     rows = [
@@ -145,6 +149,7 @@ def _parts(output: Output, file: Path, certificate: Path | None) -> tuple[Any, A
     """Law, learned part and filter of a file; the filter of a certificate takes the place of the file's own."""
     from yannctl import export
 
+    refuse_problem(file)
     law, residual, clip = export.read_parts(file)
     if certificate is not None:
         clip = export.certified_clip(certificate, law)
@@ -161,7 +166,8 @@ def _within_budget(
 
     size = None if flash is None else parse_size(flash)
     law, residual, clip = parts
-    forms = forms_of(law, precision, cpu, residual, clip)
+    with busy("measuring every form"):
+        forms = forms_of(law, precision, cpu, residual, clip)
     choice = choose_form(forms, most, size)
     rows = [
         [
@@ -195,7 +201,8 @@ def _measure(output: Output, code: Any, law: Any, cpu: str) -> None:
     if missing_tools():
         output.line(f"instructions not measured: apt-get install {' '.join(missing_tools())}")
         return
-    found = verify_on_processor(code, law, cpu, 2000)
+    with busy(f"running 2000 points on an emulated {cpu}"):
+        found = verify_on_processor(code, law, cpu, 2000)
     text = (
         f"{cpu}: {found.instructions_median} instructions median, {found.instructions_max} at most over "
         f"{found.n_timed} points"

@@ -2,7 +2,7 @@
 
 import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
 
@@ -13,6 +13,22 @@ from yannctl.ocp import Ocp
 from yannctl.refusals import wrong_entry
 
 Row = list[float]
+
+
+def _weight(value: object) -> object:
+    """A number, a list of numbers or a list of rows; `Ocp` says what is wrong with its size."""
+
+    def number(part: object) -> bool:
+        return isinstance(part, int | float) and not isinstance(part, bool)
+
+    rows = value if isinstance(value, list) else []
+    flat, square = all(number(part) for part in rows), all(isinstance(row, list) for row in rows)
+    if number(value) or (rows and (flat or (square and all(number(part) for row in rows for part in row)))):
+        return value
+    raise ValueError("give a matrix [[..], ..], its diagonal [..] or one number")
+
+
+Weight = Annotated[Any, pydantic.AfterValidator(_weight)]
 
 
 class _Strict(pydantic.BaseModel):
@@ -33,10 +49,10 @@ class ModelSection(_Strict):
 
 
 class WeightSection(_Strict):
-    """`[weights]`: `Q`, `R`, horizon `N`, discount `gamma`, terminal cost or set."""
+    """`[weights]`: `Q`, `R` (matrix, diagonal or one number), horizon `N`, discount `gamma`, terminal cost or set."""
 
-    Q: list[Row]
-    R: list[Row]
+    Q: Weight
+    R: Weight
     N: int
     gamma: float = 1.0
     terminal: Literal["lqr", "set", "none"] = "lqr"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .chain import links_to_the_chip, write_page
-from .console import Output
+from .console import Output, busy
 from .options import Json, Seed
 
 if TYPE_CHECKING:
@@ -25,7 +25,10 @@ def verify(
     points: Annotated[int, typer.Option("--points", min=100, help="Random points to compare at.")] = 1_000_000,
     seed: Seed = 0,
     pil: Annotated[bool, typer.Option("--pil", help="Go on to C and to emulated processors.")] = False,
-    page: Annotated[Path, typer.Option("--page", help="HTML page of the chain, JSON beside it.")] = Path("proof.html"),
+    page: Annotated[
+        Path | None,
+        typer.Option("--page", help="HTML page of the chain, JSON beside it; default FILE_proof/proof.html."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Check that the law covers its domain, equals the online QP, and that the networks equal the law.
@@ -42,9 +45,11 @@ def verify(
 
     output = Output(json)
     law, content = read_law(file)
-    audit = law.audit()
-    random = compare_with_qp(law, points, seed, QP_POINTS)
-    corners = compare_at(law, verification_points(law, 0, 0, np.random.default_rng(seed)))
+    with busy(f"looking beyond every facet of {law.n_regions} regions"):
+        audit = law.audit()
+    with busy(f"law against the online QP at {points} points"):
+        random = compare_with_qp(law, points, seed, QP_POINTS)
+        corners = compare_at(law, verification_points(law, 0, 0, np.random.default_rng(seed)))
     rows = [
         ["every facet has a neighbour", f"{audit.n_open} open", _verdict(audit.n_open == 0)],
         ["feasible points inside a region", f"{100 * random.coverage:.4f} %", _verdict(random.coverage == 1.0)],
@@ -52,15 +57,20 @@ def verify(
         [f"law = online QP, {corners[1]} corners", f"{corners[0]:.1e}", _verdict(corners[0] <= LAW_ERROR)],
     ]
     found: list[dict[str, Any]] = []
-    for name, network in _networks(law, content, str(file)):
-        result = _check(network, law, points, seed)
+    with busy("compiling networks"):
+        networks = _networks(law, content, str(file))
+    for name, network in networks:
+        with busy(f"network ({name}) against the law"):
+            result = _check(network, law, points, seed)
         found.append({"network": name, **result.to_json()})
         rows += _rows(name, result)
-    proof_rows, proof = _certificate(content, str(file))
+    with busy("certificate"):
+        proof_rows, proof = _certificate(content, str(file))
     rows += proof_rows
     chip: list[dict[str, Any]] = []
     if pil:
-        chip_rows, chip = links_to_the_chip(file, points, seed)
+        with busy("C and emulated processors"):
+            chip_rows, chip = links_to_the_chip(file, points, seed)
         rows += chip_rows
     output.table(f"{file}: {law.n_regions} regions", ["check", "found", "verdict"], rows)
     ok = all(row[2] != "FAILS" for row in rows)
@@ -75,8 +85,9 @@ def verify(
     }
     if pil:
         data["chip"] = chip
-        write_page(page, file, rows, data)
-        output.line(f"law = network = C = processor: written to {page}")
+        where = file.with_name(f"{file.stem}_proof") / "proof.html" if page is None else page
+        write_page(where, file, rows, data)
+        output.line(f"law = network = C = processor: written to {where}, data beside it")
     output.result(data)
     if not ok:
         raise typer.Exit(1)

@@ -66,6 +66,11 @@ class CExport:
     n_regions: int
     reference: ControlReference = field(repr=False)
 
+    def __repr__(self) -> str:
+        size = f"{self.n_regions} regions, about {self.flash_bytes} B flash, {self.ram_bytes} B RAM"
+        work = f"at most {self.operation_bound} operations by {self.search}"
+        return f"CExport({self.source}, {self.precision}, {size}, {work})"
+
     @property
     def source(self) -> Path:
         """The C file."""
@@ -115,13 +120,46 @@ def write_c(
             learned part or a filter that do not fit.
     """
     check_name(name)
+    reference = _reference(law, (precision, search, outside), (safe_output, out_min, out_max), extension, clip)
+    tables = reference.tables
+    compact = share_gains(tables)
+    tree = TreeTables.of(law, tables, compact.law_of, len(compact.F)) if search == "tree" else None
+    fields = template_fields(law, compact, name, reference, tree)
+    return CExport(
+        name=name,
+        folder=Path(folder),
+        files=_written(Path(folder), name, fields),
+        precision=precision,
+        operation_bound=int(fields["operation_bound"]),
+        flash_bytes=int(fields["flash_bytes"]),
+        ram_bytes=int(fields["ram_bytes"]),
+        law_id=int(fields["law_id"], 16),
+        safe_output=reference.safe_output,
+        out_min=reference.out_min,
+        out_max=reference.out_max,
+        tolerance=reference.tolerance,
+        search=search,
+        n_regions=tables.n_regions,
+        reference=reference,
+    )
+
+
+def _reference(
+    law: Any,
+    form: tuple[Precision, Search, Outside],
+    limits: tuple[ArrayLike | None, ArrayLike | None, ArrayLike | None],
+    extension: Any,
+    clip: Any,
+) -> ControlReference:
+    """Check what is to be written and state its evaluation rule in numpy: what the C code must equal."""
+    precision, search, outside = form
     check_law(law)
     if search not in {"scan", "tree"}:
         raise ModelError("search", f"got {search!r}", remedy='use "scan" or "tree"')
     if outside not in {"nearest", "safe"}:
         raise ModelError("outside", f"got {outside!r}", remedy='use "nearest" or "safe"')
     tables = telling_rows_first(law, LawTables.of(law, precision))
-    safe, lower, upper = _outputs(law, tables, safe_output, out_min, out_max)
+    safe, lower, upper = _outputs(law, tables, *limits)
     reference = ControlReference(
         tables=tables,
         tolerance=tables.outside_tolerance(law),
@@ -133,10 +171,11 @@ def write_c(
         clip=None if clip is None else _filter(clip, law, precision),
     )
     _check_residual(reference)
-    compact = share_gains(tables)
-    tree = TreeTables.of(law, tables, compact.law_of, len(compact.F)) if search == "tree" else None
-    fields = template_fields(law, compact, name, reference, tree)
-    folder = Path(folder)
+    return reference
+
+
+def _written(folder: Path, name: str, fields: Any) -> tuple[Path, ...]:
+    """Fill the templates and write header, code and description."""
     targets = {
         "controller.h.in": folder / f"{name}.h",
         "controller.c.in": folder / f"{name}.c",
@@ -144,23 +183,7 @@ def write_c(
     }
     for template, target in targets.items():
         write_whole(target, fill_template(template, fields).encode("ascii"))
-    return CExport(
-        name=name,
-        folder=folder,
-        files=tuple(targets.values()),
-        precision=precision,
-        operation_bound=int(fields["operation_bound"]),
-        flash_bytes=int(fields["flash_bytes"]),
-        ram_bytes=int(fields["ram_bytes"]),
-        law_id=int(fields["law_id"], 16),
-        safe_output=safe,
-        out_min=lower,
-        out_max=upper,
-        tolerance=reference.tolerance,
-        search=search,
-        n_regions=tables.n_regions,
-        reference=reference,
-    )
+    return tuple(targets.values())
 
 
 def check_law(law: Any) -> None:

@@ -99,6 +99,12 @@ class LinearModel:
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
+    def __repr__(self) -> str:
+        parts = [("x", self.x_names), ("u", self.u_names), ("d", self.d_names), ("y", self.y_names)]
+        named = ", ".join(f"{letter} = ({', '.join(names)})" for letter, names in parts if names)
+        fastest = float(np.abs(np.linalg.eigvals(self.A)).max())
+        return f"LinearModel({named}, dt = {self.dt:g}, largest |pole| {fastest:.4g})"
+
     @property
     def nx(self) -> int:
         """Number of states."""

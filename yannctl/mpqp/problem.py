@@ -65,6 +65,10 @@ class MpQp:
     theta_A: Float[np.ndarray, "p ntheta"] | Any = None
     theta_b: Float[np.ndarray, " p"] | Any = None
 
+    def __repr__(self) -> str:
+        names = f"({', '.join(self.theta_names)}) -> ({', '.join(self.out_names)})"
+        return f"MpQp({len(self.f)} decisions, {len(self.b)} rows, {len(self.theta_min)} parameters, {names})"
+
     def __post_init__(self) -> None:
         nz, m, ntheta = _length("H", self.H), _length("b", self.b), _length("theta_min", self.theta_min)
         H = symmetric("H", self.H, nz)

@@ -110,6 +110,11 @@ class Ocp:
     K: Float[np.ndarray, "nu nx"] = field(init=False, repr=False)
     parameters: Parameters = field(init=False, repr=False)
 
+    def __repr__(self) -> str:
+        names = f"({', '.join(self.lin.x_names)}) -> ({', '.join(self.lin.u_names)})"
+        soft = f", soft {self.soft}" if self.soft else ""
+        return f"Ocp({names}, N = {self.N}, gamma = {self.gamma:g}, terminal {self.terminal or 'none'}{soft})"
+
     def __post_init__(self) -> None:
         if not isinstance(self.lin, LinearModel):
             remedy = "give LinearModel(A, B) or linearise(plant)"

@@ -72,6 +72,7 @@ class ActuatedPlant(AbstractPlant):
             "u_min",
             "u_max",
             "dt",
+            "time_unit",
             "angles",
             "periods",
             "u_equilibrium",

@@ -42,7 +42,8 @@ class DataSheet(abc.ABC):
         x_units, u_units: unit of each state and input.
         x_min, x_max: state bounds (nx,) [x_units]; a state outside counts as a violation, it is not clipped.
         u_min, u_max: input bounds (nu,) [u_units]; `step` clips to them, as an actuator does.
-        dt: sample period [s, or the unit of time the plant's data sheet names].
+        dt: sample period [time_unit].
+        time_unit: "s", "min" or "h": the unit of time of `rhs`, `dt` and `actuator_lag`.
         angles: indices of the states that are angles, wrapped to [-pi, pi) after each step.
         periods: (index, period) of the states that are not wrapped but after whose period everything comes again, as a
             distance along a path [x_units].
@@ -72,6 +73,7 @@ class DataSheet(abc.ABC):
     u_min: Float[np.ndarray, " nu"]
     u_max: Float[np.ndarray, " nu"]
     dt: float
+    time_unit: str = "s"
     angles: tuple[int, ...] = ()
     periods: tuple[tuple[int, float], ...] = ()
     x_equilibrium: Float[np.ndarray, " nx"] | None = None

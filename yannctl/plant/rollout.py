@@ -23,6 +23,11 @@ class Rollout:
     rewards: Float[np.ndarray, "n steps"]
     tripped: Bool[np.ndarray, " n"]
 
+    def __repr__(self) -> str:
+        n, steps = self.u.shape[:2]
+        returns = f"return {self.returns.mean():.4g} mean, {self.returns.min():.4g} worst"
+        return f"Rollout({n} runs of {steps} steps, {returns}, {self.tripped.sum()} tripped)"
+
     @property
     def returns(self) -> Float[np.ndarray, " n"]:
         """Sum of the rewards of each trajectory, undiscounted."""

@@ -55,6 +55,12 @@ class Verification:
     bound: float | None = None
     bound_message: str = ""
 
+    def __repr__(self) -> str:
+        bound = "" if self.bound is None else f", bound {self.bound:.1e} over whole regions"
+        at = "" if self.ok else f" at {tuple(round(value, 6) for value in self.where)}, region {self.region}"
+        found = f"largest error {self.max_error:.1e} of {self.n_points} points{at}{bound}, allowed {self.tolerance:.1e}"
+        return f"Verification({'holds' if self.ok else 'FAILS'}: {found})"
+
     def to_json(self) -> dict:
         """Return the fields as numbers, texts and lists; an infinite bound or error is a text."""
         fields = {**asdict(self), "where": list(self.where)}
