@@ -10,7 +10,7 @@ from yannctl.errors import FileFormatError, ModelError
 from yannctl.scenarios import NAMES, compare, draw_world, make_scenario, simulate, summarise, variants
 from yannctl.scenarios.comparison import bootstrap_gap, settling_times
 from yannctl.scenarios.simulation import Runs
-from yannctl.scenarios.tuning import tune, write_tuned
+from yannctl.scenarios.tuning import tune, tuned_rows, write_tuned
 from yannctl.scenarios.weights import read_tuned
 
 EVERY = [(name, variant) for name in NAMES for variant in variants(name)]
@@ -148,6 +148,14 @@ def test_tuning_lowers_the_cost_and_is_kept(tmp_path):
     write_tuned(found, path)
     assert read_tuned("robot-kappa6", "nominal", path) == found.weights
     assert read_tuned("robot-kappa6", "noisy", path) is None
+    rows = tuned_rows("robot-kappa6", "nominal", scenario.tunable, path)
+    assert list(rows) == ["tuned", "filtered-tuned"]
+    behind = tune(scenario, trials=3, n=4, seed=5, row="filtered-tuned")
+    write_tuned(behind, path)
+    assert read_tuned("robot-kappa6", "nominal", path, "filtered-tuned") == behind.weights
+    assert read_tuned("robot-kappa6", "nominal", path) == found.weights
+    with pytest.raises(ModelError, match="nothing to tune in 'linear'"):
+        tune(scenario, trials=1, n=2, row="linear")
     path.write_text("[1]")
     with pytest.raises(FileFormatError, match="tuned weights"):
         read_tuned("robot-kappa6", "nominal", path)

@@ -105,9 +105,15 @@ def tuned_rows(name: str, variant: str, tunable: Mapping[str, Tunable], path: Pa
         path: file written by `yannctl tune`.
 
     Returns:
-        Factories by name of the row; a row without an entry is left out.
+        Factories by name of the row; a filtered row without an entry takes that of the row without filter, and a row
+        without either is left out.
     """
-    found = {row: read_tuned(name, variant, path, row) for row in tunable}
+
+    def read(row: str) -> Weights | None:
+        own = read_tuned(name, variant, path, row)
+        return read_tuned(name, variant, path, row.removeprefix("filtered-")) if own is None else own
+
+    found = {row: read(row) for row in tunable}
     return {row: tunable[row].make(weights) for row, weights in found.items() if weights is not None}
 
 
