@@ -111,15 +111,16 @@ def presolve(
     if not (half > 0).all():
         index = int(np.argmin(half))
         raise ModelError("theta_min", "must lie below theta_max", index=index, remedy="leave out fixed parameters")
-    A, R = np.array(mpqp.A, dtype=float, order="C"), _in_scaled(mpqp.B, mpqp.b, centre, half)
-    L = _in_scaled(mpqp.F, mpqp.f, centre, half)
+    A, R = np.array(mpqp.A, dtype=float, order="C"), in_scaled(mpqp.B, mpqp.b, centre, half)
+    L = in_scaled(mpqp.F, mpqp.f, centre, half)
     S, s, problem = _parameter_set(mpqp, centre, half)
     A, R, rows, S, s, pairs, row_problem = _tidy_rows(A, R, np.arange(len(A)), S, s, duplicate_tolerance)
     N, Z0 = np.eye(A.shape[1]), np.zeros((A.shape[1], R.shape[1]))
     equalities, problems = [(i, j) for _, i, j in pairs], [problem, row_problem]
     while pairs:  # rows may have become constant, or equalities, once others are gone
         equal = [position for position, _, _ in pairs]
-        basis, offset, contradiction = _solve_equalities(A[equal], R[equal], rows[equal])
+        unit = _natural_units(np.einsum("ij,ik,kj->j", N, mpqp.H, N), A)
+        basis, offset, contradiction = _solve_equalities(A[equal], R[equal], rows[equal], unit)
         N, Z0 = N @ basis, Z0 + N @ offset
         keep = np.setdiff1d(np.arange(len(rows)), equal)
         A, R, rows = np.ascontiguousarray(A[keep] @ basis), R[keep] - A[keep] @ offset, rows[keep]
@@ -134,8 +135,15 @@ def presolve(
     )  # fmt: skip
 
 
-def _in_scaled(slope: np.ndarray, constant: np.ndarray, centre: np.ndarray, half: np.ndarray) -> np.ndarray:
-    """Return slope theta + constant as a function of [theta_s; 1]."""
+def in_scaled(slope: np.ndarray, constant: np.ndarray, centre: np.ndarray, half: np.ndarray) -> np.ndarray:
+    """Return slope theta + constant as a function of [theta_s; 1].
+
+    Args:
+        slope: (rows, ntheta).
+        constant: (rows,).
+        centre: (ntheta,) middle of the parameter box.
+        half: (ntheta,) half its width.
+    """
     result = np.empty((len(constant), len(half) + 1))
     result[:, :-1] = slope * half
     result[:, -1] = constant + slope @ centre
@@ -196,12 +204,24 @@ def _tidy_rows(
     return A[kept], R[kept], rows[kept], S, s, pairs, problem
 
 
-def _solve_equalities(A: np.ndarray, R: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, str]:
+def _natural_units(curvature: np.ndarray, A: np.ndarray) -> np.ndarray:
+    """Return for each variable the unit in which its curvature, or else its largest coefficient, is about one."""
+    largest = np.abs(A).max(axis=0, initial=0.0)
+    size = np.where(curvature > 1e-12 * curvature.max(initial=0.0), np.sqrt(np.maximum(curvature, 0.0)), largest)
+    return np.exp2(-np.round(np.log2(np.where(size > 0, size, 1.0))))
+
+
+def _solve_equalities(
+    A: np.ndarray, R: np.ndarray, rows: np.ndarray, unit: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, str]:
     """Return N, Z0 of z = N y + Z0 [theta_s; 1] where A z = R [theta_s; 1], and "" or how the rows contradict.
 
     Rows that follow from others are left out. When no variable is free, y is one number that z does not depend on.
     """
     nz = A.shape[1]
+    A = A * unit
+    norm = np.linalg.norm(A, axis=1, keepdims=True)
+    A, R = A / norm, R / norm
     U, sigma, Vt = np.linalg.svd(A)
     rank = int((sigma > _DEPENDENT * sigma[0]).sum())
     left = U[:, rank:].T @ R
@@ -212,7 +232,8 @@ def _solve_equalities(A: np.ndarray, R: np.ndarray, rows: np.ndarray) -> tuple[n
             " in a set of parameters without interior; remove or correct them"
         )
     Z0 = Vt[:rank].T @ ((U[:, :rank].T @ R) / sigma[:rank, None])
-    return (Vt[rank:].T if rank < nz else np.zeros((nz, 1))), Z0, contradiction
+    N = Vt[rank:].T if rank < nz else np.zeros((nz, 1))
+    return unit[:, None] * N, unit[:, None] * Z0, contradiction
 
 
 def _drop_never_active(A: np.ndarray, R: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -7,14 +7,16 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int, UInt
 
-from yannctl.mpqp.presolve import ReducedProgram
+from yannctl.mpqp.presolve import ReducedProgram, in_scaled
 
 from .kernels_explore import region_maps
 from .kernels_store import N_REGIONS, N_ROWS, NEXT
 from .law import PwaLaw
 from .merging import share_laws
-from .refinement import DELICATE, refine
+from .refinement import DELICATE, Refinement
 from .settings import Settings
+
+_NEAR = 1e-3  # a facet that moves by more than this when it is recomputed stays as it was explored
 
 
 @dataclass(frozen=True)
@@ -49,39 +51,84 @@ def assemble(mpqp: Any, exploration: Any) -> PwaLaw:
     maps = np.empty((n_regions, program.M.shape[1], n + 1))
     region_maps(program, store, exploration.work, maps)
     n_out = mpqp.n_out
-    gains, curvature = _gains_and_cost(reduced, store.sets[store.region_set[:n_regions]], maps, n_out)
+    sets = store.sets[store.region_set[:n_regions]]
+    rows, right, centre = store.H[:n_rows], store.k[:n_rows], store.centre[:n_rows].copy()
+    if reduced.plain.cancellation < DELICATE:
+        gains, curvature = _gains_and_cost(reduced, maps, n_out)
+    else:
+        refined = Refinement(reduced, mpqp, active_bits(sets, len(reduced.M)))
+        gains, curvature = _refined_gains_and_cost(reduced, mpqp, refined, maps)
+        gains = gains[:, :n_out]
+        rows, right = _refined_facets(reduced, refined, store, n_regions)
+        centre += (right - (rows * centre).sum(axis=1))[:, None] * rows
     F = gains[..., :n] / reduced.half_range
     g = gains[..., n] - F @ reduced.centre
     share_laws(F, g, reduced.centre, reduced.half_range)
-    H = store.H[:n_rows] / reduced.half_range
+    H = rows / reduced.half_range
     status, message = _outcome(exploration, n_regions)
     law = PwaLaw(
-        row_start=store.row_start[: n_regions + 1].copy(), H=H, k=store.k[:n_rows] + H @ reduced.centre,
+        row_start=store.row_start[: n_regions + 1].copy(), H=H, k=right + H @ reduced.centre,
         F=F, g=g,
         theta_min=np.array(mpqp.theta_min), theta_max=np.array(mpqp.theta_max),
         **_value(mpqp, reduced, curvature), active=_active_sets(exploration, n_regions),
         theta_names=tuple(mpqp.theta_names), out_names=tuple(mpqp.out_names), status=status, message=message, mpqp=mpqp,
         settings=exploration.settings,
     )  # fmt: skip
-    centre, neighbour, code = (array[:n_rows].copy() for array in (store.centre, store.neighbour, store.code))
-    sets = store.sets[store.region_set[:n_regions]]
+    neighbour, code = store.neighbour[:n_rows].copy(), store.code[:n_rows].copy()
     law.__dict__["origin"] = Origin(reduced, centre, neighbour, code, sets)
     return law
 
 
-def _gains_and_cost(
-    reduced: ReducedProgram, sets: np.ndarray, maps: np.ndarray, n_out: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _gains_and_cost(reduced: ReducedProgram, maps: np.ndarray, n_out: int) -> tuple[np.ndarray, np.ndarray]:
     """Return z[:n_out] and twice the cost of each region as a linear and a quadratic function of [theta_s; 1]."""
-    plain = reduced.plain
-    if plain.cancellation < DELICATE:
-        cost = np.matmul(maps.transpose(0, 2, 1), maps) * reduced.scale**2 + reduced.C
-        return np.matmul(reduced.Zv[:n_out], maps) + reduced.Zt[:n_out], cost
-    unrefined = np.linalg.pinv(plain.N) @ (np.matmul(reduced.Zv, maps) + reduced.Zt - plain.Z0)
-    y = refine(plain, sets, unrefined)
-    cross = np.matmul(y.transpose(0, 2, 1), plain.L)
-    cost = np.matmul(y.transpose(0, 2, 1), plain.H @ y) + cross + cross.transpose(0, 2, 1) + plain.C
-    return np.matmul(plain.N[:n_out], y) + plain.Z0[:n_out], cost
+    cost = np.matmul(maps.transpose(0, 2, 1), maps) * reduced.scale**2 + reduced.C
+    return np.matmul(reduced.Zv[:n_out], maps) + reduced.Zt[:n_out], cost
+
+
+def _refined_gains_and_cost(
+    reduced: ReducedProgram, mpqp: Any, refined: Refinement, maps: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the same from the regions' own equations, where these can be solved."""
+    plain, solved = reduced.plain, refined.solved[:, None, None]
+    explored = np.matmul(reduced.Zv, maps) + reduced.Zt
+    if refined.as_given:
+        z = np.where(solved, refined.minimisers(), explored)
+        return z, _cost(mpqp.H, in_scaled(mpqp.F, mpqp.f, reduced.centre, reduced.half_range), z)
+    y = np.where(solved, refined.minimisers(), np.linalg.pinv(plain.N) @ (explored - plain.Z0))
+    return np.matmul(plain.N, y) + plain.Z0, _cost(plain.H, plain.L, y) + plain.C
+
+
+def _cost(H: np.ndarray, L: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """Return z'Hz + 2 z'L of each region as a quadratic function of [theta_s; 1]."""
+    cross = np.matmul(z.transpose(0, 2, 1), L)
+    return np.matmul(z.transpose(0, 2, 1), H @ z) + cross + cross.transpose(0, 2, 1)
+
+
+def active_bits(sets: np.ndarray, m: int) -> np.ndarray:
+    """Return the active rows of regions as an array of truth values.
+
+    Args:
+        sets: (n_regions, words) active rows as bits.
+        m: number of rows.
+    """
+    words = sets.astype("<u8")
+    bits = np.unpackbits(words.view(np.uint8).reshape(len(sets), -1), axis=1, bitorder="little")
+    return bits[:, :m].astype(bool)
+
+
+def _refined_facets(
+    reduced: ReducedProgram, refined: Refinement, store: Any, n_regions: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the facets' rows from the regions' own equations, the explored ones where these are far off."""
+    n_rows = int(store.row_start[n_regions])
+    H, k = store.H[:n_rows].copy(), store.k[:n_rows].copy()
+    base, m = len(reduced.s), len(reduced.M)
+    inner = np.flatnonzero(store.code[:n_rows] >= base)
+    region = np.repeat(np.arange(n_regions), np.diff(store.row_start[: n_regions + 1]))[inner]
+    rows, right = refined.facets(region, (store.code[inner] - base) % m)
+    near = np.abs(rows - H[inner]).max(axis=1, initial=0.0) + np.abs(right - k[inner]) < _NEAR
+    H[inner[near]], k[inner[near]] = rows[near], right[near]
+    return H, k
 
 
 def empty_law(mpqp: Any, settings: Settings, status: str, message: str) -> PwaLaw:
@@ -118,9 +165,7 @@ def _active_sets(exploration: Any, n_regions: int) -> tuple[tuple[int, ...], ...
     if not n_regions:
         return ()
     equal = [i for i, _ in reduced.equalities]
-    words = store.sets[store.region_set[:n_regions]].astype("<u8")
-    bits = np.unpackbits(words.view(np.uint8).reshape(n_regions, -1), axis=1, bitorder="little")
-    region, row = np.nonzero(bits)
+    region, row = np.nonzero(active_bits(store.sets[store.region_set[:n_regions]], len(reduced.M)))
     rows = reduced.rows[row].tolist()
     ends = np.searchsorted(region, np.arange(n_regions + 1)).tolist()
     return tuple(tuple(sorted(equal + rows[s:e])) for s, e in itertools.pairwise(ends))
@@ -143,7 +188,7 @@ def _outcome(exploration: Any, n_regions: int) -> tuple[str, str]:
         )
     if exploration.unresolved:
         return "partial", (
-            f"{exploration.unresolved} facets stayed open after {exploration.settings.repair_rounds} repairs; see"
-            f" law.audit() and raise repair_rounds.{note}"
+            f"{n_regions} regions, {exploration.unresolved} facets stayed open: something feasible lies beyond them"
+            f" that no region holds; law.audit() lists them; more repair_rounds let the solver look longer.{note}"
         )
     return "complete", f"{n_regions} regions.{note}"

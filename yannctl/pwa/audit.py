@@ -12,16 +12,15 @@ from jaxtyping import Float, Int
 
 from yannctl.errors import ModelError
 
-from .exploration import Exploration
-from .kernels_audit import look_beyond, match_facets, on_facets, prove_infeasible, write_centres
+from .closure import AT_BORDER, NOTHING, PROVED_INFEASIBLE, beyond, look, matters, missing_radius
+from .kernels_audit import match_facets, on_facets, write_centres
+from .kernels_store import BORDER, INFEASIBLE, OPEN
 from .online import OnlineQp
-from .regions import ball, scaled_rows
+from .regions import scaled_rows
 
-_NOTHING, _BORDER, _INFEASIBLE = 0, 2, 3
 _MATCH = 1e-6  # facets of two regions whose centres are this close are the same facet
 _ON_FACET = 1e-9  # how far from a facet, or outside its region, a point known from the solver may lie
 _MOST_VERTICES = 4096
-_STEPS = (1.0, 3.0)  # multiples of settings.step: what is open at one and closed at the other is thinner than that
 
 
 @dataclass(frozen=True)
@@ -93,49 +92,37 @@ def audit(law: Any) -> Audit:
     H, k = scaled_rows(law)
     regions = np.repeat(np.arange(law.n_regions), np.diff(law.row_start))
     if origin is not None and on_facets(law.row_start, H, k, origin.centre, _ON_FACET):
-        centres, neighbour = origin.centre, np.maximum(origin.neighbour, -1)
+        centres, neighbour = origin.centre, origin.neighbour
     else:
         origin, centres = None, _centres(law, H, k)
         neighbour = _neighbours(centres, regions)
-    beyond = np.empty(len(k), dtype=np.int64)
-    look_beyond(
-        law.row_start, H, k, reduced.S, reduced.s, regions, neighbour, centres, settings.step,
-        settings.locate_tolerance, np.empty(law.ntheta), beyond,
-    )  # fmt: skip
-    if origin is not None:
-        nv = reduced.M.shape[1]
-        prove_infeasible(
-            *reduced.plain.unit_rows(), len(reduced.s), origin.sets, origin.code, regions, origin.neighbour, H, centres,
-            settings.step, np.empty(nv, np.int64), np.empty((nv, nv)), np.empty((nv, nv)), np.empty(nv),
-            beyond,
-        )  # fmt: skip
-    return _judge(law, reduced, centres, H, regions, beyond)
+    known = () if origin is None else (origin.code, origin.sets)
+    covered = look(reduced, settings, law.row_start, H, k, regions, centres, neighbour, *known)
+    return _judge(law, reduced, centres, H, regions, covered)
 
 
 def _judge(
-    law: Any, reduced: Any, centres: np.ndarray, normals: np.ndarray, regions: np.ndarray, beyond: np.ndarray
+    law: Any, reduced: Any, centres: np.ndarray, normals: np.ndarray, regions: np.ndarray, covered: np.ndarray
 ) -> Audit:
     """Prove by online QPs that nothing is feasible beyond the facets that are left, or list them."""
     settings, step = law.settings, law.settings.step
     online = OnlineQp(reduced, settings.multiplier_tolerance)
-    rows = np.flatnonzero(beyond == _NOTHING)
-    outside = ((centres[rows] + _STEPS[1] * step * normals[rows]) @ reduced.S.T > reduced.s).any(axis=1)
-    open_facets, infeasible = [], int((beyond == _INFEASIBLE).sum())
-    for row in rows[~outside]:
-        theta, farther = (centres[row] + factor * step * normals[row] for factor in _STEPS)
-        if online.solve(theta) is None:
-            infeasible += 1
+    open_facets, border, infeasible = [], int((covered == AT_BORDER).sum()), int((covered == PROVED_INFEASIBLE).sum())
+
+    def held(points: np.ndarray) -> bool:
+        return bool((law.locate(_physical(reduced, points)) >= 0).any())
+
+    for row in np.flatnonzero(covered == NOTHING):
+        found = beyond(online, step, centres[row], normals[row], held)
+        border += found == BORDER
+        infeasible += found == INFEASIBLE
+        if found != OPEN:
             continue
-        if (law.locate(_physical(reduced, np.array([theta, farther]))) >= 0).any():
-            continue
-        if online.solve(farther) is None:
-            infeasible += 1
-            continue
-        radius = _missing_radius(reduced, settings, theta)
-        if np.isnan(radius) or radius > settings.radius_tolerance:
+        theta = centres[row] + step * normals[row]
+        radius = missing_radius(reduced, settings, theta)
+        if matters(radius, settings):
             point = _physical(reduced, theta)
             open_facets.append(OpenFacet(int(regions[row]), int(row), point, radius))
-    border = int((beyond == _BORDER).sum() + outside.sum())
     return Audit(tuple(open_facets), len(centres), border, infeasible)
 
 
@@ -180,13 +167,3 @@ def _centres(law: Any, H: np.ndarray, k: np.ndarray) -> np.ndarray:
 def _physical(reduced: Any, theta: np.ndarray) -> np.ndarray:
     """Return scaled parameters in the units of theta."""
     return reduced.centre + reduced.half_range * theta
-
-
-def _missing_radius(reduced: Any, settings: Any, theta: np.ndarray) -> float:
-    """Return the Chebyshev radius of the region of the rows active at theta, NaN when it cannot be made."""
-    probe = Exploration(reduced, settings)
-    region = probe.add(theta)
-    if region < 0:
-        return np.nan
-    rows = slice(probe.store.row_start[region], probe.store.row_start[region + 1])
-    return ball(probe.store.H[rows], probe.store.k[rows])[1]

@@ -15,6 +15,8 @@ from .kernels_dd import ONE
 from .kernels_region import factor, solve_active
 from .kernels_store import BORDER, INFEASIBLE, N_REGIONS, N_SETS, NEXT, OPEN, find_set, holds, read_set, try_set
 
+_NEARLY = 1e-6  # unit rows this close to the span of others may change places with one of them
+
 
 @inner
 @typing.no_type_check
@@ -35,18 +37,36 @@ def insert_row(parent, nw, entering, skip, W):
     return count
 
 
+@inner
+@typing.no_type_check
+def distance_to_span(M, row, nw, Q):
+    """Return the length of what is left of M_row without its parts along Q[:nw]."""
+    left = 0.0
+    for j in range(M.shape[1]):
+        left += M[row, j] * M[row, j]
+    for i in range(nw):
+        dot = 0.0
+        for j in range(M.shape[1]):
+            dot += Q[i, j] * M[row, j]
+        left -= dot * dot
+    return np.sqrt(max(left, 0.0))
+
+
 @once
 @typing.no_type_check
 def exchange_weights(program, parent, nw, entering, work, centre):
     """Write alpha, M_entering = sum alpha_i M_parent_i, and the ratios lam_i/alpha_i at the facet's centre.
 
-    Returns the number of positive weights (negative ratios are clipped to zero).
+    Returns the number of positive weights (negative ratios are clipped to zero), -1 where the row is far from such a
+    sum.
     """
     n = program.S.shape[1]
     for i in range(nw):
         work.W[i] = parent[i]
     factor(program.M, work.W, 0, nw, work.Q, work.T, 0.0)
     solve_active(program.D, work.W, nw, work.Q, work.T, work.Y, work.L, work.V)
+    if distance_to_span(program.M, entering, nw, work.Q) > _NEARLY:
+        return -1
     positive = 0
     for i in range(nw - 1, -1, -1):
         total = 0.0
@@ -120,10 +140,11 @@ def cross(program, store, ahead, work, parent, nw, row, size, centre, max_parame
         if region >= 0 and holds(store, region, work.point, program.tolerances[5]):
             return region
         tries -= 1
-        if region == -2 and entering >= 0 and not exchanging:
+        if entering >= 0 and not exchanging:
+            # Rows that are nearly dependent are active together only in a region thinner than the tolerance.
             exchanging = True
             tries = min(exchange_weights(program, parent, nw, entering, work, centre), 6)
-            if tries == 0:
+            if tries == 0 and region == -2:
                 return INFEASIBLE
         if tries > 0:
             size = next_exchange(parent, nw, entering, work)

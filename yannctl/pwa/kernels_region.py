@@ -262,10 +262,14 @@ def irredundant(count, point, tolerances, max_parameters, work):
             work.H, work.k, work.order, count, work.slack, point, n, tolerances[2], work.vx.shape[1], work.vx,
             work.bits, work.vslack, work.sides, work.used,
         )  # fmt: skip
-        if nv >= 0:
-            return facets(
-                work.H, work.k, n, tolerances[3], nv, work.vx, work.bits, nu, work.used, work.count, work.centre
-            )
+        found = 0
+        if nv > 0:
+            found = facets(
+                work.H, work.k, n, tolerances[3], nv, work.vx, work.bits, nu, work.sides[0], work.used, work.count,
+                work.centre,
+            )  # fmt: skip
+        if nv >= 0 and found >= 0:
+            return found
     for i in range(count):
         for j in range(n):
             work.rows[i, j] = work.H[j, work.order[i]]

@@ -27,6 +27,7 @@ class OnlineQp:
         self._f = np.zeros(reduced.M.shape[1])
         self._lower = np.full(len(reduced.M), -_BIG)
         self._slope, self._offset = np.ascontiguousarray(reduced.D[:, :-1]), np.ascontiguousarray(reduced.D[:, -1])
+        self._plain, self._rows = reduced.plain, None
 
     def support(self, theta: Float[np.ndarray, " ntheta"]) -> Int[np.ndarray, " count"] | None:
         """Return the active rows at theta, largest multiplier first, or None where the program is infeasible.
@@ -60,6 +61,28 @@ class OnlineQp:
             if flag == -1:
                 return None
         return None
+
+    def feasible(self, theta: Float[np.ndarray, " ntheta"]) -> bool:
+        """Tell whether some z meets all rows at theta, by the smallest y of the rows as they are.
+
+        With large linear costs the least-distance form hides violations that these rows show.
+
+        Args:
+            theta: scaled parameter.
+        """
+        if self._rows is None:
+            A, R = self._plain.unit_rows()
+            self._rows = np.ascontiguousarray(A), R
+        A, R = self._rows
+        right = R[:, :-1] @ theta + R[:, -1]
+        for tolerance in (1e-12, 1e-10):
+            _, _, flag, _ = daqp.solve(
+                self._H, self._f, A, right, self._lower, np.zeros(len(right), dtype=np.int32), primal_tol=tolerance,
+                eps_prox=0.0, pivot_tol=1e-9, presolve=0,
+            )  # fmt: skip
+            if flag in (1, -1):
+                return flag == 1
+        return False
 
     def inside(self, theta: Float[np.ndarray, " ntheta"], tolerance: float = 0.0) -> bool:
         """Tell whether theta lies in the parameter set.

@@ -1,0 +1,58 @@
+"""What is open at the end of an exploration: found again, or counted and said."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from yannctl import Settings, solve_mpqp
+from yannctl.mpqp.presolve import presolve
+from yannctl.pwa import closure, exploration
+from yannctl.pwa.assembly import assemble
+from yannctl.pwa.kernels_store import N_ROWS, NEXT
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+from problems import REGIONS, problem
+
+THIN = exploration.THIN
+
+
+def blind(name):
+    """An exploration of one region that believes that only thin gaps lie beyond its facets."""
+    mpqp = problem(name)
+    run = exploration.Exploration(presolve(mpqp), Settings())
+    assert run.find_start() == ""
+    run.store.counts[NEXT] = run.n_regions
+    run.store.neighbour[: run.store.counts[N_ROWS]] = THIN
+    run.checked_rows = int(run.store.counts[N_ROWS])
+    return mpqp, run
+
+
+@pytest.mark.parametrize("name", ["P1_N5", "P2_N3"])
+def test_open_facets_lead_to_the_regions_beyond_them(name):
+    mpqp, run = blind(name)
+    closure.repair(run)
+    law = assemble(mpqp, run)
+    assert (law.status, law.n_regions) == ("complete", REGIONS[name])
+    assert law.audit().n_open == 0
+
+
+def test_facets_that_stay_open_are_counted_and_the_law_is_partial(monkeypatch):
+    monkeypatch.setattr(closure, "_probe", lambda *_: None)
+    monkeypatch.setattr(closure, "_reach_out", lambda *_: None)
+    mpqp, run = blind("P1_N5")
+    closure.repair(run)
+    law = assemble(mpqp, run)
+    assert law.status == "partial"
+    assert run.unresolved == law.audit().n_open > 0
+    assert law.message.startswith(f"{law.n_regions} regions, {run.unresolved} facets stayed open")
+
+
+def test_the_solver_and_the_audit_agree_on_what_is_open():
+    law = solve_mpqp(problem("P5_n3m10t4"))
+    run = exploration.Exploration(law.origin.reduced, Settings())
+    assert run.find_start() == ""
+    run.run()
+    assert len(closure.open_facets(run)[0]) == law.audit().n_open == 0
+    np.testing.assert_array_equal(closure.matters(np.array([1e-9, 1e-7, np.nan]), Settings()), [False, True, True])
