@@ -48,8 +48,8 @@ def test_the_reactor_filter_lets_pass_what_is_safe_and_cools_where_it_must(barri
         u = barrier.nearest(x, np.full((len(x), 1), wanted))
         assert ((u >= 280) & (u <= wanted)).all()
         assert (u == wanted).mean() > 0.5
-    near = np.array([[0.6, float(barrier.border(0.6)) - 0.01]])
-    assert barrier.nearest(near, np.array([[320.0]]))[0, 0] == 280.0
+    near = np.array([[0.6, float(barrier.border(0.6)) - 0.01], [0.6, float(barrier.border(0.6)) - 1e-6]])
+    np.testing.assert_allclose(barrier.nearest(near, np.full((2, 1), 320.0))[:, 0], [280.0, 280.0], atol=0.5)
     # Validated bounds hold the plant's own step for the worst parameters.
     u = barrier.nearest(x, np.full((len(x), 1), 310.0))
     bounds = barrier.enclose(x, u)
@@ -164,3 +164,61 @@ def test_one_command_is_filtered_as_many_are():
     bounds = stopping.enclose(x[inside], given[inside])
     assert (np.abs(bounds[:, :, 0]) <= 0.1).all()
     assert stopping.filter_one(x[0], np.array([np.nan, 0.0])) is None
+
+
+def test_the_worst_parameters_of_a_cell_are_the_corner_that_was_proved(barrier):
+    """Against the plant's own integrator: no other parameters end hotter, nor further above the border."""
+    cells, rng, plant = barrier.cells, np.random.default_rng(11), CSTR()
+    np.testing.assert_array_equal(cells.worst, [barrier.p_max[0], barrier.p_min[1]])
+    CA = rng.uniform(0.2, 0.98, 600)
+    x = np.column_stack([CA, np.minimum(barrier.border(CA), 364.9) - rng.uniform(0.05, 12.0, 600)])
+    column = np.searchsorted(cells.CA, x[:, 0]) - 1
+    row = np.searchsorted(cells.T, x[:, 1]) - 1
+    warmest = cells.warmest[column, row]
+    assert (warmest > 280).mean() > 0.95
+    known = warmest > 280
+    x, warmest, moved = x[known], warmest[known], cells.moved[column, row][known]
+    u = (280 + rng.random(len(x)) * (warmest - 280))[:, None]
+    for share in (0.25, 1.0):
+        short = CSTR(dt=share * plant.dt)
+        worst = short.step(x, u, p=np.tile(cells.worst, (len(x), 1)))
+        for _ in range(4):
+            after = short.step(x, u, p=rng.uniform(barrier.p_min, barrier.p_max, (len(x), 2)))
+            assert (after[:, 1] <= worst[:, 1] + 1e-6).all()
+            assert (after[:, 0] >= worst[:, 0] - 1e-9).all()
+            assert (after[:, 0] <= worst[:, 0] + moved + 1e-9).all()
+
+
+def test_the_reactor_filter_never_passes_what_any_parameters_could_make_unsafe(barrier):
+    """Every input it gives, at hostile states, keeps all corners and random parameters inside, also on the way."""
+    rng = np.random.default_rng(12)
+    CA = rng.uniform(0.1, 0.99, 1500)
+    x = np.column_stack([CA, np.minimum(barrier.border(CA), 365.0) - 10.0 ** rng.uniform(-6, 1, 1500)])
+    u = barrier.nearest(x, np.full((1500, 1), 320.0))
+    assert (u > 280).mean() > 0.3
+    corners = [[a, b] for a in (0.9, 1.1) for b in (0.9, 1.1)]
+    for share in (0.3, 0.7, 1.0):
+        plant = CSTR(dt=share * CSTR().dt)
+        for p in (*(np.tile(c, (1500, 1)) for c in corners), rng.uniform(0.9, 1.1, (1500, 2))):
+            after = plant.step(x, u, p=p * [7.2e10, 5e4])
+            assert (after[:, 1] <= 365.0).all()
+            assert share < 1 or barrier.contains(after).all()
+
+
+def test_states_without_a_proof_of_the_corner_are_bounded_with_all_parameters_at_once(barrier):
+    from dataclasses import replace
+
+    plain = BarrierSet(**{
+        name: getattr(barrier, name)
+        for name in ("flow", "corners", "T_max", "T_low", "u_min", "u_max", "p_min", "p_max")
+    })  # fmt: skip
+    none = replace(barrier.cells, warmest=np.full_like(barrier.cells.warmest, -np.inf))
+    object.__setattr__(plain, "cells", none)
+    rng = np.random.default_rng(13)
+    CA = rng.uniform(0.3, 0.95, 300)
+    x = np.column_stack([CA, barrier.border(CA) - rng.uniform(0.1, 12.0, 300)])
+    u = np.full((300, 1), 310.0)
+    wide, thin = plain.nearest(x, u)[:, 0], barrier.nearest(x, u)[:, 0]
+    assert set(np.unique(wide)) <= {280.0, 310.0}
+    assert ((wide == 310.0) & (thin < 310.0)).mean() < 0.01
+    assert thin.mean() > wide.mean() + 1.0

@@ -1,7 +1,8 @@
 """The reactor's filter: the warmest coolant up to the proposed one whose validated enclosure stays below the border.
 
-Most proposals pass by one a-priori box of the whole period (Picard). The others are bounded tightly, and the coolant is
-searched on a lattice by the secant through the slacks; whatever is given has been accepted by the enclosure itself.
+Most proposals pass by one a-priori box of the whole period (Picard). Where the worst parameters are proved beforehand
+(`monotone_kernels`), one thin trajectory with them bounds all others; elsewhere all parameters are bounded at once.
+Plain floats say which coolant to try; whatever is given has been accepted by an enclosure itself.
 """
 
 import math
@@ -10,12 +11,18 @@ import typing
 import numpy as np
 from numba import njit
 
-from .flow_kernels import _picard, enclose_period
+from yannctl.tape.kernel import run_tape
+
+from .flow_kernels import _advance_point, _picard, enclose_period
 from .interval_kernels import _OPTIONS, _UNIT, _out, _product
 
 _SLACK = 1e-6  # [K], far above the rounding of the sum and of a simulation
-_CELLS = 1024  # of the coolant's range up to the proposal: 0.04 K of 40 K
-_NEAR = 0.03  # [K], slack below which a warmer coolant is not looked for
+_FINE = 0.01  # [K], of the coolant
+_AIM = 0.01  # [K], room that is left below the border when a coolant is looked for
+_STEEP = 0.5  # room lost a kelvin of coolant, where nothing better is known
+_AHEAD = 9  # coolants that are looked at in one pass
+_TRIALS = 3
+_ABOVE = 1 + 1e-12  # over the rounding of a sum of positive numbers
 _LOWERED = 3e-9  # [K], more than what lies between the lines and the set's border
 
 
@@ -89,69 +96,158 @@ def _highest(slope, D, zone, centre):
 
 @njit(**_OPTIONS)
 @typing.no_type_check
-def _warmest(flow, work, lines, T_max, CA_max, p, u_min, x, u):
+def _cell_of(cells, x):
+    """Warmest coolant whose worst parameters are proved at a state, and how far CA moves with them; -inf for none."""
+    CA, T, warmest, moved, _, _ = cells
+    i = int((x[0] - CA[0]) / (CA[1] - CA[0]))
+    j = int((x[1] - T[0]) / (T[1] - T[0]))
+    i, j = min(max(i, 0), CA.size - 2), min(max(j, 0), T.size - 2)
+    # The division may miss by one cell; what is used is what holds the state.
+    if x[0] < CA[i] or x[0] > CA[i + 1] or x[1] < T[j] or x[1] > T[j + 1]:
+        return -np.inf, 0.0
+    return warmest[i, j], moved[i, j]
+
+
+@njit(**_OPTIONS)
+@typing.no_type_check
+def _room_below(lines, low, high, CA, T):
+    """Least room [K] of a state below the lines that are met between two concentrations."""
+    first, last = 0, lines.shape[0]
+    while last - first > 1:
+        middle = (first + last) // 2
+        if lines[middle, 2] <= low:
+            first = middle
+        else:
+            last = middle
+    # One line earlier: where two lines meet, both hold.
+    least, k = np.inf, max(first - 1, 0)
+    while k < lines.shape[0] and lines[k, 2] <= high:
+        if lines[k, 3] >= low:
+            room = lines[k, 1] - _SLACK - (T - lines[k, 0] * CA)
+            if not room >= 0.0 and not room < 0.0:
+                return -np.inf
+            least = min(least, room)
+        k += 1
+    return least
+
+
+@njit(**_OPTIONS)
+@typing.no_type_check
+def _worst_slack(flow, work, lines, T_max, CA_max, worst, moved, x, u):
+    """`_slack` of the one trajectory with the worst parameters; other parameters end at most `moved` further in CA."""
+    rate, taylor, remainder, sizes, h, _ = flow
+    point, image, box, f = work[0], work[2], work[5], work[6]
+    point[0, 0] = point[1, 0] = x[0]
+    point[0, 1] = point[1, 1] = x[1]
+    point[0, 2] = point[1, 2] = u
+    point[0, 3:] = worst
+    point[1, 3:] = worst
+    highest = x[1]
+    for _ in range(sizes[1]):
+        if not _advance_point(rate, taylor, remainder, 2, h, point, box, f, work[7], work[8], image):
+            return -np.inf
+        # f holds on the whole box, so T stays below its start plus what that rate can add.
+        highest = max(highest, min(box[1, 1], (point[1, 1] + max(h * f[1, 1], 0.0)) * _ABOVE))
+        point[:, :2] = image
+    low, high = image[0, 0], (image[1, 0] + moved) * _ABOVE
+    if not (low >= 0.0 and high <= CA_max and math.isfinite(highest)):
+        return -np.inf
+    return min(T_max - highest, _room_below(lines, low, high, image[1, 0], image[1, 1]))
+
+
+@njit(**_OPTIONS)
+@typing.no_type_check
+def look_ahead(flow, step, lines, T_max, CA_max, worst, moved, x, u_min, u, rooms):
+    """Rooms of equally spaced coolants from u_min to u, in one pass of plain floats: they only say where to look."""
+    constants, slots = flow[1][4], flow[1][5].shape[1]
+    n, nz = rooms.size, 3 + worst.size
+    z, after, highest = np.empty((n, nz)), np.empty((n, 2)), np.full(n, x[1])
+    for s in range(n):
+        z[s, 0], z[s, 1], z[s, 2] = x[0], x[1], u_min + (u - u_min) * (s / (n - 1))
+        z[s, 3:] = worst
+    for _ in range(flow[3][1]):
+        run_tape(step, constants, slots, z, after)
+        for s in range(n):
+            z[s, 0], z[s, 1] = after[s, 0], after[s, 1]
+            highest[s] = max(highest[s], after[s, 1])
+    for s in range(n):
+        CA, T = z[s, 0], z[s, 1]
+        rooms[s] = -np.inf
+        if CA >= 0.0 and CA + moved <= CA_max and math.isfinite(T):
+            rooms[s] = min(T_max - highest[s], _room_below(lines, CA, CA + moved, CA, T))
+
+
+@njit(**_OPTIONS)
+@typing.no_type_check
+def _search_worst(flow, work, lines, cells, T_max, CA_max, moved, u_min, x, u):
+    """The warmest coolant found up to u by the worst trajectory, and whether it is u itself; u_min is always safe."""
+    rooms, worst = work[9], cells[4]
+    look_ahead(flow, cells[5], lines, T_max, CA_max, worst, moved, x, u_min, u, rooms)
+    last = rooms.size - 1
+    if rooms[last] > 0.0 and _worst_slack(flow, work, lines, T_max, CA_max, worst, moved, x, u) >= 0.0:
+        return u, True
+    step = (u - u_min) / last
+    k = 0
+    while k < last and rooms[k + 1] > 0.0:
+        k += 1
+    if not rooms[k] > 0.0:
+        return u_min, False
+    slope = _STEEP
+    if k < last and math.isfinite(rooms[k + 1]):
+        slope = (rooms[k] - rooms[k + 1]) / step
+    wanted = u_min + k * step + (rooms[k] - _AIM) / slope
+    for _ in range(_TRIALS):
+        wanted = min(wanted, u - _FINE)
+        if not wanted > u_min + _FINE:
+            break
+        room = _worst_slack(flow, work, lines, T_max, CA_max, worst, moved, x, wanted)
+        if room >= 0.0:
+            return wanted, False
+        wanted = wanted + (room - 2.0 * _AIM) / slope if math.isfinite(room) else 0.5 * (u_min + wanted)
+    return u_min, False
+
+
+@njit(**_OPTIONS)
+@typing.no_type_check
+def _warmest(flow, work, lines, cells, T_max, CA_max, p, u_min, x, u):
     """The warmest coolant found up to the proposed one that is proved safe; full cooling otherwise."""
-    if _plainly_safe(flow, work, lines, T_max, CA_max, p, x, u):
+    if u <= u_min or _plainly_safe(flow, work, lines, T_max, CA_max, p, x, u):
         return u
-    room_high = _slack(flow, work, lines, T_max, CA_max, p, x, u)
-    if room_high >= 0.0:
+    proved, moved = _cell_of(cells, x)
+    found = u_min
+    if proved > u_min:
+        found, whole = _search_worst(flow, work, lines, cells, T_max, CA_max, moved, u_min, x, min(u, proved))
+        if not whole or u <= proved:
+            return found
+    # Warmer than what is proved for one corner, or no such proof: all parameters at once.
+    if _slack(flow, work, lines, T_max, CA_max, p, x, u) >= 0.0:
         return u
-    low, high, room_low = 0, _CELLS, np.inf
-    if math.isfinite(room_high):
-        # A first guess by the slope at the proposal; it only says where to look.
-        D = work[3]
-        rate = max(0.5 * (D[0, 1, 2] + D[1, 1, 2]), 1e-3) * (u - u_min) / _CELLS
-        middle = _CELLS + math.floor((room_high - 0.5 * _NEAR) / rate)
-        if middle <= 0:
-            return u_min
-        middle = min(middle, _CELLS - 1)
-        room = _slack(flow, work, lines, T_max, CA_max, p, x, u_min + (u - u_min) * (middle / _CELLS))
-        if room >= 0.0:
-            low, room_low = middle, room
-        else:
-            high, room_high = middle, room
-    if low == 0:
-        room_low = _slack(flow, work, lines, T_max, CA_max, p, x, u_min)
-    secant = True
-    while high - low > 1 and room_low > _NEAR:
-        middle = (low + high) // 2
-        if secant and math.isfinite(room_high):
-            share = room_low / (room_low - room_high)
-            middle = min(max(low + int(share * (high - low)), low + 1), high - 1)
-        room = _slack(flow, work, lines, T_max, CA_max, p, x, u_min + (u - u_min) * (middle / _CELLS))
-        before = high - low
-        if room >= 0.0:
-            low, room_low = middle, room
-        else:
-            high, room_high = middle, room
-        # Bisect after a secant that gained little, so that the number of steps stays bounded.
-        secant = not secant or 2 * (high - low) <= before
-    return u_min + (u - u_min) * (low / _CELLS)
+    return found
 
 
 @njit(**_OPTIONS)
 @typing.no_type_check
 def work_space(flow, n_p):
-    """Arrays the kernels write to: zone, centre, image, Jacobian, tube, box, rates."""
+    """Arrays the kernels write to: zone, centre, image, Jacobian, tube, box, rates, two Taylor terms and rooms."""
     nz = 3 + n_p
     return (
         np.empty((2, nz)), np.empty((2, 2)), np.empty((2, 2)), np.empty((2, 2, nz)), np.empty((2, 2)),
-        np.empty((2, nz)), np.empty((2, 2 + 2 * nz)),
+        np.empty((2, nz)), np.empty((2, 2 + 2 * nz)), np.empty((2, 2)), np.empty((2, 2)), np.empty(_AHEAD),
     )  # fmt: skip
 
 
 @njit(**_OPTIONS)
 @typing.no_type_check
-def filter_coolant(flow, lines, T_max, CA_max, p, u_min, x, u, out):
+def filter_coolant(flow, lines, cells, T_max, CA_max, p, u_min, x, u, out):
     """Filter each state's proposal, between coldest and warmest coolant."""
     work = work_space(flow, p.shape[1])
     for k in range(x.shape[0]):
-        out[k] = _warmest(flow, work, lines, T_max, CA_max, p, u_min, x[k], u[k])
+        out[k] = _warmest(flow, work, lines, cells, T_max, CA_max, p, u_min, x[k], u[k])
 
 
 @njit(**_OPTIONS)
 @typing.no_type_check
-def filter_one_coolant(flow, lines, T_max, T_low, CA_max, p, u_min, u_max, x, u):
+def filter_one_coolant(flow, lines, cells, T_max, T_low, CA_max, p, u_min, u_max, x, u):
     """Filter one state that is surely in the set; NaN for any other, and for a proposal that is not finite."""
     share, heat = x[0], x[1]
     if not (math.isfinite(u) and 0.0 <= share <= CA_max and T_low <= heat <= T_max - _LOWERED):
@@ -160,4 +256,4 @@ def filter_one_coolant(flow, lines, T_max, T_low, CA_max, p, u_min, u_max, x, u)
         if lines[k, 2] <= share <= lines[k, 3] and not heat <= lines[k, 0] * share + lines[k, 1] - _LOWERED:
             return np.nan
     work = work_space(flow, p.shape[1])
-    return _warmest(flow, work, lines, T_max, CA_max, p, u_min, x, min(max(u, u_min), u_max))
+    return _warmest(flow, work, lines, cells, T_max, CA_max, p, u_min, x, min(max(u, u_min), u_max))

@@ -18,6 +18,7 @@ from yannctl.errors import EmptySetError, ModelError
 from yannctl.types import ArrayLike, Float
 
 from .intervals import IntervalTape, split_boxes
+from .monotone_cells import MonotoneCells, monotone_cells
 from .safe_set import AbstractSafeSet, _states
 from .sampled_map import Flow
 
@@ -98,24 +99,31 @@ class BarrierSet(AbstractSafeSet):
         flat = np.ascontiguousarray(states.reshape(-1, 2))
         wanted = np.clip(np.asarray(u, dtype=float).reshape(-1), self.u_min[0], self.u_max[0])
         out = np.empty(len(flat))
-        flow, lines, T_max, _, CA_max, p, u_min, _ = self._kernel_data
-        filter_coolant(flow, lines, T_max, CA_max, p, u_min, flat, wanted, out)
+        flow, lines, cells, T_max, _, CA_max, p, u_min, _ = self._kernel_data
+        filter_coolant(flow, lines, cells, T_max, CA_max, p, u_min, flat, wanted, out)
         return out.reshape(*states.shape[:-1], 1)
 
     def filter_one(self, x: Float[np.ndarray, " nx"], u: Float[np.ndarray, " nu"]) -> Float[np.ndarray, " nu"] | None:
         """Filter one state in one compiled call."""
         from .barrier_kernels import filter_one_coolant
 
-        flow, lines, T_max, T_low, CA_max, p, u_min, u_max = self._kernel_data
-        found = filter_one_coolant(flow, lines, T_max, T_low, CA_max, p, u_min, u_max, x, float(u[0]))
+        flow, lines, cells, T_max, T_low, CA_max, p, u_min, u_max = self._kernel_data
+        found = filter_one_coolant(flow, lines, cells, T_max, T_low, CA_max, p, u_min, u_max, x, float(u[0]))
         return np.array([found]) if found == found else None  # noqa: PLR0124  (NaN asks for the long way)
 
     @cached_property
     def _kernel_data(self) -> tuple[Any, ...]:
-        """Flow, lines, limits, parameters and coolants as the kernels take them."""
+        """Flow, lines, cells, limits, parameters and coolants as the kernels take them."""
         p = np.stack([self.p_min, self.p_max])
         limits = float(self.T_max), float(self.T_low), self.CA_max
-        return self.flow.kernel_data(), self.lines, *limits, p, float(self.u_min[0]), float(self.u_max[0])
+        bounds = float(self.u_min[0]), float(self.u_max[0])
+        return self.flow.kernel_data(), self.lines, self.cells.kernel_data(), *limits, p, *bounds
+
+    @cached_property
+    def cells(self) -> MonotoneCells:
+        """Where the worst parameters are known, proved when first asked for."""
+        bounds = float(self.u_min[0]), float(self.u_max[0])
+        return monotone_cells(self.flow, self.lines, self.border, float(self.T_max), bounds, self.p_min, self.p_max)
 
     def action(self, x: ArrayLike) -> Float[np.ndarray, "*batch nu"]:
         """Full cooling."""
@@ -219,20 +227,38 @@ def barrier_set(
     Raises:
         EmptySetError: full cooling cannot hold the limit, or the border does not pass the proof.
     """
-    from scipy.integrate import solve_ivp
-    from scipy.optimize import brentq
-
     worst = np.array([p_max[0], p_min[1]]) * np.array([1 + _INFLATION, 1 - _INFLATION])
 
     def rate(state: Any) -> np.ndarray:
         return np.array(flow.rate(state, u_bounds[0], worst)).ravel()
+
+    touch = _touching_point(rate, T_max, CA_max)
+    time, path = _backward(rate, np.array([touch, T_max]), T_low, CA_max)
+    # Finest where the border bends most, beside the point where it leaves the limit.
+    fine = path(time * np.linspace(0.0, 1.0, 100 * segments + 1) ** 2)
+    CA = touch + (CA_max - touch) * np.linspace(0.0, 1.0, segments + 1) ** 2
+    CA[-1] = CA_max
+    T = np.interp(CA, fine[0], fine[1])
+    corners = np.column_stack([CA, np.minimum.accumulate(T) - 1e-6 * np.arange(len(T))])
+    low, high = np.array(u_bounds[:1]), np.array(u_bounds[1:])
+    return BarrierSet(flow, corners, T_max, T_low, low, high, np.asarray(p_min), np.asarray(p_max))
+
+
+def _touching_point(rate: Any, T_max: float, CA_max: float) -> float:
+    """Largest concentration at which full cooling holds the limit."""
+    from scipy.optimize import brentq
 
     def heating(CA: float) -> float:
         return float(rate([CA, T_max])[1])
 
     if heating(0.0) >= 0:
         raise EmptySetError("T_max", "full cooling does not hold the limit even without A", remedy="a colder coolant")
-    touch = float(np.asarray(brentq(heating, 0.0, CA_max))) if heating(CA_max) > 0 else CA_max
+    return float(np.asarray(brentq(heating, 0.0, CA_max))) if heating(CA_max) > 0 else CA_max
+
+
+def _backward(rate: Any, start: np.ndarray, T_low: float, CA_max: float) -> tuple[float, Any]:
+    """The trajectory that ends in `start`, followed back to CA_max: its length in time and the state at each time."""
+    from scipy.integrate import solve_ivp
 
     def backward(_: float, state: Any) -> np.ndarray:
         return -rate(state)
@@ -245,7 +271,6 @@ def barrier_set(
         return float(min(-rate(state)[0] - _LEAST_RATE * CA_max, state[1] - T_low))
 
     arrived.terminal = turned.terminal = True
-    start = np.array([touch, T_max])
     refused = EmptySetError(
         "T_max", f"full cooling does not hold the limit for concentrations up to {CA_max} mol/L",
         remedy="a colder coolant, narrower parameters or a higher limit",
@@ -258,19 +283,4 @@ def barrier_set(
     )  # fmt: skip
     if not path.t_events[0].size:
         raise refused
-    # Finest where the border bends most, beside the point where it leaves the limit.
-    fine = path.sol(path.t_events[0][0] * np.linspace(0.0, 1.0, 100 * segments + 1) ** 2)
-    CA = touch + (CA_max - touch) * np.linspace(0.0, 1.0, segments + 1) ** 2
-    CA[-1] = CA_max
-    T = np.interp(CA, fine[0], fine[1])
-    corners = np.column_stack([CA, np.minimum.accumulate(T) - 1e-6 * np.arange(len(T))])
-    return BarrierSet(
-        flow,
-        corners,
-        T_max,
-        T_low,
-        np.array(u_bounds[:1]),
-        np.array(u_bounds[1:]),
-        np.asarray(p_min),
-        np.asarray(p_max),
-    )
+    return float(path.t_events[0][0]), path.sol

@@ -141,12 +141,7 @@ class Flow:
 
     def kernel_data(self) -> tuple[Any, ...]:
         """Give the first six arguments of the kernels: three parts with work space, sizes, step and scale."""
-
-        def data(tape: IntervalTape) -> tuple[Any, ...]:
-            # Unsigned, so that the kernel need not look for indices that count from the end.
-            return tape.tape.program.astype(np.uint64), tape.tape.constants, np.empty((2, tape.tape.n_slots))
-
-        parts = tuple((*data(whole), *data(value)) for whole, value in self.tapes)
+        parts = tuple((*_tape_data(whole), *_tape_data(value)) for whole, value in self.tapes)
         return *parts, np.array([self.nx, self.substeps]), self.dt / self.substeps, self.scale
 
 
@@ -176,32 +171,71 @@ def enclose_in_pieces(
     return Enclosure(sampled.enclose(middle, middle).centre, hull(parts.image), hull(parts.jacobian), hull(parts.tube))
 
 
-def _taylor_tapes(rate: Any, h: float, order: int, slope_order: int) -> tuple[tuple[IntervalTape, IntervalTape], ...]:
-    """Rate, Taylor polynomial of the step and its remainder: followed by the Jacobian in (x, u, p), and alone."""
+def value_tapes(rate: Any, h: float, order: int) -> tuple[tuple[Any, ...], ...]:
+    """Give rate, Taylor polynomial of a step of h and its remainder for the kernels, without Jacobians.
+
+    Args:
+        rate: casadi.Function (x, u, p) -> dx/dt, smooth.
+        h: step [the unit of time of the rate].
+        order: degree of the polynomial.
+    """
+    z, terms = _taylor_terms(rate, order)
+    x = z[: rate.numel_in(0)]
+    made = (terms[0], _polynomial(x, terms, h, order), h ** (order + 1) * terms[order])
+    # The place of the tape with the Jacobian is taken by the tape itself.
+    return tuple(_tape_data(_tape(z, part)) * 2 for part in made)
+
+
+def _tape_data(tape: IntervalTape) -> tuple[Any, ...]:
+    """Program, constants and work space of a tape."""
+    # Unsigned, so that the kernel need not look for indices that count from the end.
+    return tape.tape.program.astype(np.uint64), tape.tape.constants, np.empty((2, tape.tape.n_slots))
+
+
+def _tape(z: Any, outputs: Any) -> IntervalTape:
+    import casadi as ca
+
+    return IntervalTape.from_function(ca.Function("part", [z], [ca.densify(outputs)]))
+
+
+def _taylor_terms(rate: Any, order: int) -> tuple[Any, list[Any]]:
+    """Symbols (x, u, p) and the coefficients of a solution's Taylor series from the first on, one beyond `order`."""
     import casadi as ca
 
     sizes = [rate.numel_in(i) for i in range(rate.n_in())]
     z = ca.SX.sym("z", sum(sizes))
     x, rest = z[: sizes[0]], z[sizes[0] :]
     cuts = np.cumsum(sizes[1:])[:-1].tolist()
-    f = ca.densify(rate(x, *ca.vertsplit(rest, [0, *cuts, rest.numel()])))
-    terms = [f]
-    for k in range(2, max(order, slope_order) + 2):
-        terms.append(ca.jtimes(terms[-1], x, f) / k)
+    terms = [ca.densify(rate(x, *ca.vertsplit(rest, [0, *cuts, rest.numel()])))]
+    for k in range(2, order + 2):
+        terms.append(ca.jtimes(terms[-1], x, terms[0]) / k)
+    return z, terms
 
-    def polynomial(degree: int) -> Any:
-        return x + sum((h ** (k + 1) * terms[k] for k in range(degree)), ca.SX.zeros(x.numel()))
+
+def _polynomial(x: Any, terms: list[Any], h: float, degree: int) -> Any:
+    import casadi as ca
+
+    return x + sum((h ** (k + 1) * terms[k] for k in range(degree)), ca.SX.zeros(x.numel()))
+
+
+def _taylor_tapes(rate: Any, h: float, order: int, slope_order: int) -> tuple[tuple[IntervalTape, IntervalTape], ...]:
+    """Rate, Taylor polynomial of the step and its remainder: followed by the Jacobian in (x, u, p), and alone."""
+    import casadi as ca
+
+    z, terms = _taylor_terms(rate, max(order, slope_order))
+    x = z[: rate.numel_in(0)]
+
+    def tapes(sloped: Any, value: Any) -> tuple[IntervalTape, IntervalTape]:
+        return _tape(z, ca.vertcat(sloped, ca.vec(ca.densify(ca.jacobian(sloped, z))))), _tape(z, value)
 
     def remainder(degree: int) -> Any:
         return h ** (degree + 1) * terms[degree]
 
-    def tapes(sloped: Any, value: Any) -> tuple[IntervalTape, IntervalTape]:
-        outputs = ca.vertcat(sloped, ca.vec(ca.densify(ca.jacobian(sloped, z))))
-        whole = IntervalTape.from_function(ca.Function("part", [z], [ca.densify(outputs)]))
-        return whole, IntervalTape.from_function(ca.Function("value", [z], [ca.densify(value)]))
-
-    parts = ((polynomial(slope_order), polynomial(order)), (remainder(slope_order), remainder(order)))
-    return tapes(f, f), *(tapes(*pair) for pair in parts)
+    parts = (
+        (_polynomial(x, terms, h, slope_order), _polynomial(x, terms, h, order)),
+        (remainder(slope_order), remainder(order)),
+    )
+    return tapes(terms[0], terms[0]), *(tapes(*pair) for pair in parts)
 
 
 def _check_signature(function: Any) -> None:
