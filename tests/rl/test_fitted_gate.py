@@ -92,7 +92,7 @@ def test_model_with_the_true_parameters_is_not_optimistic(gate):
     for length in (20, 20, 7):
         x, u = [plant.sample_starts(1, rng)[0]], []
         for _ in range(length):
-            u.append(plant.clip(law(torch.from_numpy(x[-1][None])).numpy()[0] + 0.2 * rng.standard_normal(1)))
+            u.append(plant.clip(law(torch.from_numpy(x[-1][None])).detach().numpy()[0] + 0.2 * rng.standard_normal(1)))
             x.append(plant.step(x[-1], u[-1], p=[0.7]))
         reward = plant.rewards(np.array(x[:-1]), np.array(u))
         episodes.append(Episode(np.array(x[:-1]), np.array(u), reward))
