@@ -21,8 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from yannctl.errors import ModelError, NotInstalledError
-
+from .can_layout import database_of, groups_of, renumbered, signal_word
 from .messages import (
     Acknowledge,
     Arm,
@@ -38,44 +37,8 @@ from .messages import (
     Welcome,
 )
 
-BASE_ID = 0x100
 RECORD = struct.Struct("<I8s")  # a frame between codec and link: identifier, data
 TICK_US = 100  # resolution of times on the bus
-_FLOAT, _COARSE = "float", "0.1 ms"
-_Signals = list[tuple[str, int | str, str]]  # name, bits or "float", unit
-
-# Frames of each kind in order, the values apart; the last of each group gains the CRC.
-_NUMBER: _Signals = [("sequence", 32, "")]
-_SESSION: _Signals = [("session", 32, ""), ("time", 24, _COARSE)]
-_GROUPS: dict[Kind, list[tuple[str, _Signals]]] = {
-    Kind.STOP: [("", [("reason", 16, "")])],
-    Kind.ARM: [
-        ("NUMBER", _NUMBER),
-        ("SESSION", _SESSION),
-        ("LIMIT", [("valid_for", 32, "us")]),
-        ("LAW", [("law_id", 32, "")]),
-    ],
-    Kind.COMMAND: [
-        ("NUMBER", [*_NUMBER, ("law_id_low", 16, ""), ("mode", 8, "")]),
-        ("SESSION", _SESSION),
-        ("ANSWER", [("echo", 32, ""), ("valid_for", 24, _COARSE)]),
-    ],
-    Kind.ACKNOWLEDGE: [
-        ("NUMBER", [*_NUMBER, ("answers", 8, ""), ("accepted", 8, ""), ("state", 8, "")]),
-        ("SESSION", _SESSION),
-        ("LAW", [("law_id", 32, "")]),
-    ],
-    Kind.MEASUREMENT: [("NUMBER", [*_NUMBER, ("status", 16, "")]), ("SESSION", _SESSION)],
-    Kind.HEARTBEAT: [("NUMBER", _NUMBER), ("SESSION", _SESSION)],
-    Kind.HELLO: [("LOW", [("nonce_low", 32, "")]), ("HIGH", [("nonce_high", 32, "")])],
-    Kind.WELCOME: [
-        ("LOW", [("nonce_low", 32, "")]),
-        ("HIGH", [("nonce_high", 32, "")]),
-        ("ANSWERS_LOW", [("answers_low", 32, "")]),
-        ("ANSWERS_HIGH", [("answers_high", 32, "")]),
-    ],
-}  # fmt: skip
-_TAILS: dict[Kind, _Signals] = {Kind.COMMAND: [("law_id_high", 16, "")]}
 
 
 @dataclass(frozen=True)
@@ -118,15 +81,15 @@ class CanCodec:
         dbc: str | Path | None = None,
     ) -> None:
         self.nx, self.nu = len(x_names), len(u_names)
-        self._states = [f"x_{_word(name)}" for name in x_names]
-        self._inputs = [f"u_{_word(name)}" for name in u_names]
+        self._states = [f"x_{signal_word(name)}" for name in x_names]
+        self._inputs = [f"u_{signal_word(name)}" for name in u_names]
         values = (list(zip(self._states, x_units, strict=True)), list(zip(self._inputs, u_units, strict=True)))
-        self.database = _database(_groups(*values))
+        self.database = database_of(groups_of(*values))
         if dbc is not None:
-            self.database = _renumbered(self.database, Path(dbc))
+            self.database = renumbered(self.database, Path(dbc))
         self._frames: dict[Kind, list[Any]] = {}
         self.places: dict[int, Place] = {}
-        for kind, group in _groups(*values).items():
+        for kind, group in groups_of(*values).items():
             frames = self._frames[kind] = [self.database.get_message_by_name(name) for name, _ in group]
             self.places |= {frame.frame_id: Place(kind, i, len(frames)) for i, frame in enumerate(frames)}
 
@@ -300,78 +263,6 @@ def write_dbc(codec: CanCodec, path: str | Path) -> None:
     write_whole(Path(path), codec.database.as_dbc_string().encode("cp1252", "replace"))
 
 
-def _groups(states: list[tuple[str, str]], inputs: list[tuple[str, str]]) -> dict[Kind, list[tuple[str, _Signals]]]:
-    """Every kind's frames by full name, with counter, values and CRC."""
-    values: dict[Kind, list[tuple[str, _Signals]]] = {
-        Kind.COMMAND: [(name.upper(), [(name, _FLOAT, unit)]) for name, unit in inputs],
-        Kind.MEASUREMENT: [
-            *((name.upper(), [(name, _FLOAT, unit)]) for name, unit in states),
-            *((f"{name}_applied".upper(), [(f"{name}_applied", _FLOAT, unit)]) for name, unit in inputs),
-        ],
-    }
-    groups: dict[Kind, list[tuple[str, _Signals]]] = {}
-    for kind, frames in _GROUPS.items():
-        parts = [*frames, *values.get(kind, [])]
-        tail: _Signals = [("check", 32, ""), *_TAILS.get(kind, [])]
-        whole = [("", [*tail, *frames[0][1]])] if kind is Kind.STOP else [*parts, ("CHECK", tail)]
-        groups[kind] = [
-            ("_".join(filter(None, (kind.name, name))), [("counter", 8, ""), *signals]) for name, signals in whole
-        ]
-    return groups
-
-
-def _database(groups: dict[Kind, list[tuple[str, _Signals]]]) -> Any:
-    """A cantools database with consecutive identifiers, the urgent kinds first."""
-    cantools = _cantools()
-    can, conversion = cantools.database.can, cantools.database.conversion.BaseConversion
-    messages, number = [], BASE_ID
-    for frames in groups.values():
-        for name, signals in frames:
-            made, start = [], 0
-            for signal, bits, unit in signals:
-                length = 32 if bits == _FLOAT else int(bits)
-                coarse = unit == _COARSE
-                kind = conversion.factory(0.1 if coarse else 1, is_float=bits == _FLOAT)
-                made.append(
-                    can.Signal(
-                        signal,
-                        start,
-                        length,
-                        conversion=kind,
-                        is_signed=bits == _FLOAT,
-                        unit="ms" if coarse else unit or None,
-                    )
-                )
-                start += length
-            messages.append(can.Message(number, name, 8, made))
-            number += 1
-    return can.Database(messages)
-
-
-def _renumbered(wanted: Any, path: Path) -> Any:
-    """A user's DBC, held against the layout: identifiers are free, signals are not."""
-    cantools = _cantools()
-    try:
-        given = cantools.database.load_file(str(path))
-    except (
-        cantools.database.errors.Error,
-        cantools.database.UnsupportedDatabaseFormatError,
-        UnicodeDecodeError,
-    ) as error:
-        raise ModelError("link.dbc", f"{path} is no DBC file: {error}") from error
-    names = {message.name: message for message in given.messages}
-    for message in wanted.messages:
-        found = names.get(message.name)
-        if found is None or _shape(found) != _shape(message):
-            text = f"{path} {'lacks' if found is None else 'has other signals in'} the message {message.name}"
-            raise ModelError("link.dbc", text, remedy="start from the file that `yannctl hil dbc` writes")
-    return given
-
-
-def _shape(message: Any) -> list[tuple[str, int, int, bool]]:
-    return sorted((s.name, s.start, s.length, bool(s.conversion.is_float)) for s in message.signals)
-
-
 def _crc(parts: list[tuple[int, bytes]]) -> int:
     return zlib.crc32(b"".join(RECORD.pack(*part) for part in parts))
 
@@ -393,20 +284,3 @@ def _halves(name: str, value: int) -> dict[str, int]:
 
 def _whole(name: str, values: dict[str, Any]) -> int:
     return values[f"{name}_low"] | values[f"{name}_high"] << 32
-
-
-def _word(name: str) -> str:
-    """A name as DBC allows it."""
-    word = "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in name)
-    if not word.strip("_"):
-        raise ModelError("names", f"{name!r} has no letter a DBC can hold", remedy="use ASCII names")
-    return word
-
-
-def _cantools() -> Any:
-    try:
-        import cantools
-        import cantools.database.conversion
-    except ImportError as error:
-        raise NotInstalledError("CAN needs cantools and python-can: pip install 'yannctl[can]'") from error
-    return cantools

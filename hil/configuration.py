@@ -212,6 +212,36 @@ class LoopSection(Section):
     max_age: Annotated[int, Field(ge=0)] = 3
 
 
+class ProposalSection(Section):
+    """[proposal]: a learned policy beside the exact law, in shadow or with a share of the input.
+
+    Args:
+        file: policy file, as `yannctl train` exports it; none where the policy is learned in the run.
+        authority: its share of the input at the start, 0 (shadow) to 1.
+        filter: proved safe set that has the last word, a name of `yannctl falsify`; none for no filter.
+        exploration: standard deviation of the noise on it, as a share of half the input range.
+        seed: of the noise.
+    """
+
+    file: Path | None = None
+    authority: Annotated[float, Field(ge=0, le=1)] = 0.0
+    filter: str | None = None
+    exploration: Annotated[float, Field(ge=0, le=1)] = 0.0
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class SupervisorSection(Section):
+    """[supervisor]: the second process that stops the plant when the loop falls silent.
+
+    Args:
+        enabled: whether there is one; a link to a simulated plant in the same process has none.
+        silence_periods: periods without a tick that count as silence, 0.1 s at least.
+    """
+
+    enabled: bool = True
+    silence_periods: Annotated[int, Field(ge=2, le=1000)] = 5
+
+
 class RecordSection(Section):
     """[record]: the log.
 
@@ -230,6 +260,8 @@ class Configuration(Section):
     link: LinkSection
     loop: LoopSection = LoopSection()
     record: RecordSection = RecordSection()
+    proposal: ProposalSection | None = None
+    supervisor: SupervisorSection = SupervisorSection()
     device_name: str = "device"
 
     @field_validator("link")

@@ -9,7 +9,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,12 @@ from yannctl.errors import FileFormatError, ModelError, NotInstalledError
 from yannctl.types import Float, Int
 
 from .ring import RowRing
+from .tick import AbstractAttendant, LoopTick
 
 TOPIC = "/tick"
 CHUNK_BYTES = 4096
 RING_ROWS = 4096
-SCALARS = ("time_ns", "period_index", "source", "state", "lateness_ns", "io_ns", "compute_ns")
+SCALARS = ("time_ns", "period_index", "source", "state", "lateness_ns", "io_ns", "compute_ns", "law_id")
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ class LogHeader:
         u_units: units of the inputs.
         dt: sample period [s].
         controller: SHA-256 of the controller's file, empty when unknown.
+        exploration: standard deviation of the noise on the proposal, as a share of half the input range.
+        seed: of that noise.
     """
 
     x_names: tuple[str, ...]
@@ -46,11 +49,13 @@ class LogHeader:
     u_units: tuple[str, ...]
     dt: float
     controller: str = ""
+    exploration: float = 0.0
+    seed: int = 0
 
     @property
     def width(self) -> int:
-        """Numbers a row: scalars, x, u asked for, u applied."""
-        return len(SCALARS) + len(self.x_names) + 2 * len(self.u_names)
+        """Numbers a row: scalars, authority, x, u asked for, u applied, u proposed."""
+        return len(SCALARS) + 1 + len(self.x_names) + 3 * len(self.u_names)
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,8 @@ class FlightRecord:
         u: inputs asked for (n, nu).
         u_applied: inputs applied (n, nu).
         scalars: `SCALARS` by name, each (n,).
+        authority: share of the proposal in the input (n,).
+        proposed: inputs the learned part proposed (n, nu), NaN where there is none.
         whole: whether the file ends as it should; False after a crash.
     """
 
@@ -71,10 +78,12 @@ class FlightRecord:
     u: Float[np.ndarray, "n nu"]
     u_applied: Float[np.ndarray, "n nu"]
     scalars: dict[str, Int[np.ndarray, " n"]]
+    authority: Float[np.ndarray, " n"]
+    proposed: Float[np.ndarray, "n nu"]
     whole: bool
 
 
-class FlightLog:
+class FlightLog(AbstractAttendant):
     """Write the log of a run from the loop; use it as a context manager.
 
     Args:
@@ -121,28 +130,28 @@ class FlightLog:
             self._folder.cleanup()
             self._ring = self._writer = None
 
-    def put(
-        self,
-        scalars: Sequence[int],
-        x: Float[np.ndarray, " nx"],
-        u: Float[np.ndarray, " nu"],
-        applied: Float[np.ndarray, " nu"],
-    ) -> None:
-        """Log a tick; it takes a microsecond and never waits.
+    def boundary(self) -> str:
+        """Nothing to do."""
+        return ""
+
+    def ticked(self, tick: LoopTick) -> None:
+        """Log a tick; it takes a few microseconds and never waits.
 
         Args:
-            scalars: `SCALARS` in order, each below 2^53; `time_ns` since the start of the run.
-            x: states (nx,).
-            u: input asked for (nu,).
-            applied: input applied (nu,).
+            tick: what happened; its integers below 2^53.
         """
         if self._ring is None:
             return
         row, nx, nu = self._row, len(self._header.x_names), len(self._header.u_names)
-        row[: len(SCALARS)] = scalars
-        rest = row[len(SCALARS) :]
-        rest[:nx], rest[nx : nx + nu], rest[nx + nu :] = x, u, applied
+        row[: len(SCALARS)] = tick[: len(SCALARS)]
+        row[len(SCALARS)] = tick.authority
+        rest = row[len(SCALARS) + 1 :]
+        rest[:nx], rest[nx : nx + nu] = tick.x, tick.u
+        rest[nx + nu : nx + 2 * nu], rest[nx + 2 * nu :] = tick.applied, tick.proposed
         self._ring.put(row)
+
+    def ended(self) -> None:
+        """Nothing to do."""
 
 
 def read_log(path: str | Path) -> FlightRecord:
@@ -175,9 +184,9 @@ def read_log(path: str | Path) -> FlightRecord:
 
 def _columns(header: LogHeader, rows: np.ndarray, whole: bool) -> FlightRecord:
     n, nx, nu = len(SCALARS), len(header.x_names), len(header.u_names)
-    x, u, applied = np.split(rows[:, n:], [nx, nx + nu], axis=1)
+    x, u, applied, proposed = np.split(rows[:, n + 1 :], [nx, nx + nu, nx + 2 * nu], axis=1)
     scalars = {name: rows[:, i].astype(np.int64) for i, name in enumerate(SCALARS)}
-    return FlightRecord(header, x, u, applied, scalars, whole)
+    return FlightRecord(header, x, u, applied, scalars, rows[:, n], proposed, whole)
 
 
 def _records(path: Path) -> Iterator[tuple[str, Any]]:
@@ -203,12 +212,14 @@ def _records(path: Path) -> Iterator[tuple[str, Any]]:
 def _header(metadata: Mapping[str, str]) -> LogHeader:
     content = json.loads(metadata["header"])
     x_names, u_names, x_units, u_units = (tuple(content[key]) for key in ("x_names", "u_names", "x_units", "u_units"))
-    return LogHeader(x_names, u_names, x_units, u_units, float(content["dt"]), str(content["controller"]))
+    noise = float(content["exploration"]), int(content["seed"])
+    return LogHeader(x_names, u_names, x_units, u_units, float(content["dt"]), str(content["controller"]), *noise)
 
 
 def _row(data: bytes) -> list[float]:
     content = json.loads(data)
-    numbers = [content[name] for name in SCALARS] + content["x"] + content["u"] + content["u_applied"]
+    numbers = [*(content[name] for name in (*SCALARS, "authority")), *content["x"], *content["u"]]
+    numbers += content["u_applied"] + content["u_proposed"]
     return [float("nan") if number is None else float(number) for number in numbers]
 
 
@@ -216,7 +227,7 @@ def encode_row(row: Float[np.ndarray, " width"], header: LogHeader) -> bytes:
     """Write a row as JSON; a number that is not finite becomes null.
 
     Args:
-        row: scalars, x, u, u applied.
+        row: scalars, authority, x, u, u applied, u proposed.
         header: what they are.
 
     Returns:
@@ -225,7 +236,9 @@ def encode_row(row: Float[np.ndarray, " width"], header: LogHeader) -> bytes:
     n, nx, nu = len(SCALARS), len(header.x_names), len(header.u_names)
     content: dict[str, Any] = {name: int(value) for name, value in zip(SCALARS, row[:n], strict=True)}
     numbers = [value if np.isfinite(value) else None for value in row[n:].tolist()]
-    content |= {"x": numbers[:nx], "u": numbers[nx : nx + nu], "u_applied": numbers[nx + nu :]}
+    content["authority"], numbers = numbers[0], numbers[1:]
+    content |= {"x": numbers[:nx], "u": numbers[nx : nx + nu], "u_applied": numbers[nx + nu : nx + 2 * nu]}
+    content["u_proposed"] = numbers[nx + 2 * nu :]
     return json.dumps(content, allow_nan=False).encode()
 
 
@@ -249,7 +262,8 @@ def recover(path: str | Path, out: str | Path) -> int:
     if Path(out).exists():
         raise ModelError("out", f"{out} exists", remedy="name a new file")
     file = LogFile(Path(out), record.header, {})
-    for row in np.column_stack([*record.scalars.values(), record.x, record.u, record.u_applied]):
+    scalars = [*record.scalars.values(), record.authority]
+    for row in np.column_stack([*scalars, record.x, record.u, record.u_applied, record.proposed]):
         file.write(row)
     file.close()
     return len(record.x)
@@ -279,7 +293,9 @@ def to_parquet(path: str | Path, out: str | Path) -> int:
     columns |= {name: record.x[:, i] for i, name in enumerate(names.x_names)}
     columns |= {name: record.u_applied[:, i] for i, name in enumerate(names.u_names)}
     columns |= {f"{name}_asked": record.u[:, i] for i, name in enumerate(names.u_names)}
+    columns |= {f"{name}_proposed": record.proposed[:, i] for i, name in enumerate(names.u_names)}
     columns |= {name: values for name, values in record.scalars.items() if name != "time_ns"}
+    columns["authority"] = record.authority
     table = pyarrow.table(columns).replace_schema_metadata({"yannctl": json.dumps(asdict(names))})
     sink = pyarrow.BufferOutputStream()
     parquet.write_table(table, sink)

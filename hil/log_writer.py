@@ -51,7 +51,7 @@ class LogFile:
         """Add a row.
 
         Args:
-            row: scalars, x, u, u applied.
+            row: as `FlightLog` lays it out.
         """
         instant = int(row[0])
         self._writer.add_message(self._channel, instant, encode_row(row, self._header), instant)

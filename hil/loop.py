@@ -8,7 +8,7 @@ Only a watchdog outside this process, in the drive or the board, can then bring 
 """
 
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -18,10 +18,11 @@ from yannctl.controllers.base import AbstractController
 from yannctl.errors import ModelError
 from yannctl.types import ArrayLike
 
-from .flight_log import FlightLog
+from .blend import Blended
 from .recorder import Recorder
 from .report import LoopReport, LoopState, Source
 from .rig import AbstractRig, Sample
+from .tick import AbstractAttendant, LoopTick
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class FixedRateLoop:
         fallback: law for the ticks the controller fails, e.g. the exact explicit law; default the safe action.
         safe_action: input for bad measurements, SAFE_HOLD and stopping (nu,); default the rig's.
         settings: limits.
-        log: where every tick is written besides the report, or None.
+        attendants: told of every tick besides the report, e.g. the log.
 
     Raises:
         ModelError: sizes that do not fit, or a safe action outside the rig's limits.
@@ -83,10 +84,12 @@ class FixedRateLoop:
         fallback: AbstractController | None = None,
         safe_action: ArrayLike | None = None,
         settings: LoopSettings = LoopSettings(),
-        log: FlightLog | None = None,
+        attendants: Sequence[AbstractAttendant] = (),
     ) -> None:
         self.rig, self.controller, self.fallback, self.settings = rig, controller, fallback, settings
-        self.log = log
+        self.attendants = tuple(attendants)
+        self.blend = controller if isinstance(controller, Blended) else None
+        self._nothing = np.full(len(rig.u_names), np.nan)
         self.period = rig.dt if period is None else period
         self.period_ns = round(self.period * 1e9)
         self.safe_action = np.array(rig.safe_action if safe_action is None else safe_action, float)
@@ -124,6 +127,8 @@ class FixedRateLoop:
             finally:
                 if self.hold_cause:
                     reason += f" in safe hold: {self.hold_cause}"
+                for attendant in self.attendants:
+                    attendant.ended()
                 errors = self._stop(reason)
         return record.report(self.state, reason, self.period, errors)
 
@@ -153,7 +158,7 @@ class FixedRateLoop:
         self.state = LoopState.RUNNING
         for _ in range(ticks):
             clock.sleep_until_ns(deadline)
-            if self.stop_request:
+            if self._boundary():
                 return f"stop requested: {self.stop_request}"
             lateness = max(0, clock.now_ns() - deadline)
             skipped = lateness // self.period_ns
@@ -167,6 +172,9 @@ class FixedRateLoop:
             sequence = sample.sequence
             bad = 0 if fresh else bad + 1
             latest = deadline + round(self.settings.compute_share * self.period_ns)
+            index = (deadline - start) // self.period_ns
+            if self.blend is not None:
+                self.blend.period_index = index
             u, source, sound = self._input(sample, fresh, record, latest)
             computed = clock.now_ns()
             applied = self.rig.write(u, deadline + self.period_ns)
@@ -177,18 +185,41 @@ class FixedRateLoop:
             if self.state is LoopState.SAFE_HOLD and not self.hold_cause:
                 self.hold_cause = f"{bad} bad measurements in a row"
                 record.count("safe_holds")
-            index, times = (
-                (deadline - start) // self.period_ns,
-                (lateness, read - begin + done - computed, computed - read),
-            )
+            times = lateness, read - begin + done - computed, computed - read
             record.tick(sample.x, u, applied, source, self.state, index)
             record.times(*times)
-            if self.log is not None:
-                self.log.put((begin - start, index, source, self.state, *times), sample.x, u, applied)
+            self._tell(begin - start, index, source, times, fresh, sample.x, u, applied)
             if held >= self.settings.hold_ticks and self.state is LoopState.SAFE_HOLD:
                 return f"stopped after {held} ticks"
             deadline += self.period_ns
         return "ticks done"
+
+    def _boundary(self) -> str:
+        """Let the attendants act between two ticks; why the loop must stop, or ""."""
+        for attendant in self.attendants:
+            self.stop_request = attendant.boundary() or self.stop_request
+        return self.stop_request
+
+    def _tell(
+        self,
+        time_ns: int,
+        index: int,
+        source: Source,
+        times: tuple[int, int, int],
+        fresh: bool,
+        x: np.ndarray,
+        u: np.ndarray,
+        applied: np.ndarray,
+    ) -> None:
+        """Tell the attendants of a tick."""
+        law_id, authority, proposed = 0, 0.0, self._nothing
+        if self.blend is not None:
+            law_id, authority, proposed = self.blend.law_id, self.blend.authority, self.blend.proposed
+        late, io, compute = times
+        head = (time_ns, index, source, self.state, late, io, compute, law_id, fresh, authority)
+        tick = LoopTick(*head, x, u, applied, proposed)
+        for attendant in self.attendants:
+            attendant.ticked(tick)
 
     def _next_state(self, bad: int, overruns: int, good: int, sound: bool) -> LoopState:
         """The state after a tick."""

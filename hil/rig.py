@@ -6,12 +6,13 @@ from types import TracebackType
 
 import numpy as np
 
+from yannctl.errors import YannctlError
 from yannctl.types import Float
 
 from .clock import AbstractClock
 
 
-class RigError(RuntimeError):
+class RigError(YannctlError, RuntimeError):
     """The rig or its link failed; the loop stops and stays stopped."""
 
 

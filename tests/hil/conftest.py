@@ -74,6 +74,12 @@ def running_device():
 
 
 @pytest.fixture(scope="session")
+def command_line():
+    """Command line of `yannctl` with words."""
+    return yannctl_command
+
+
+@pytest.fixture(scope="session")
 def host_command():
     """Command line of a host: function of the configuration."""
     return lambda config: yannctl_command("hil", "run", config, "--json")

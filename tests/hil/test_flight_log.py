@@ -14,17 +14,20 @@ from yannctl.errors import FileFormatError, ModelError
 from yannctl.hil.flight_log import SCALARS, FlightLog, LogHeader, read_log, recover, to_parquet
 from yannctl.hil.log_writer import LogFile
 from yannctl.hil.ring import RowRing
+from yannctl.hil.tick import LoopTick
 
 HEADER = LogHeader(("theta", "speed"), ("torque",), ("rad", "rad/s"), ("N m",), 0.05, "ab" * 32)
 
 
 def row(k, generator):
-    return np.concatenate([[10**12 + k, k, k % 3, 3, k, 2 * k, 3 * k], generator.standard_normal(4) * 10.0 ** (k % 9)])
+    scalars = [10**12 + k, k, k % 3, 3, k, 2 * k, 3 * k, 0xFFFF_FFFF - k]
+    return np.concatenate([scalars, [k % 7 / 7], generator.standard_normal(5) * 10.0 ** (k % 9)])
 
 
 def put(log, k, generator):
     values = row(k, generator)
-    log.put([int(v) for v in values[:7]], values[7:9], values[9:10], values[10:])
+    scalars = [int(v) for v in values[:8]]
+    log.ticked(LoopTick(*scalars, True, values[8], values[9:11], values[11:12], values[12:13], values[13:]))
     return values
 
 
@@ -36,7 +39,11 @@ def test_every_bit_comes_back(tmp_path):
     assert record.whole
     assert record.header == HEADER
     assert log.lost == 0
-    np.testing.assert_array_equal(np.column_stack([record.x, record.u, record.u_applied]), written[:, 7:])
+    np.testing.assert_array_equal(
+        np.column_stack([record.x, record.u, record.u_applied, record.proposed]), written[:, 9:]
+    )
+    np.testing.assert_array_equal(record.authority, written[:, 8])
+    np.testing.assert_array_equal(record.scalars["law_id"], written[:, 7])
     np.testing.assert_array_equal(record.scalars["compute_ns"], written[:, 6])
     assert set(record.scalars) == set(SCALARS)
     with open(path, "rb") as file:
@@ -46,7 +53,9 @@ def test_every_bit_comes_back(tmp_path):
 
 def test_numbers_that_are_not_finite_become_nan(tmp_path):
     with FlightLog(tmp_path / "run.mcap", HEADER) as log:
-        log.put([1, 0, 0, 3, 0, 0, 0], np.array([np.nan, np.inf]), np.array([1.0]), np.array([-np.inf]))
+        x, nothing = np.array([np.nan, np.inf]), np.array([np.nan])
+        scalars = [1, 0, 0, 3, 0, 0, 0, 0, True, 0.0]
+        log.ticked(LoopTick(*scalars, x, np.array([1.0]), np.array([-np.inf]), nothing))
     record = read_log(tmp_path / "run.mcap")
     assert np.isnan(record.x).all()
     assert np.isnan(record.u_applied).all()
@@ -123,8 +132,9 @@ def test_the_log_ends_well_when_the_loop_is_killed(tmp_path, wait_for):
     code = (
         "import sys, time, numpy as np\n"
         "from yannctl.hil.flight_log import FlightLog, LogHeader\n"
+        "from yannctl.hil.tick import LoopTick\n"
         "log = FlightLog(sys.argv[1], LogHeader(('a',), ('u',), ('',), ('',), 0.1)).__enter__()\n"
-        "for k in range(1000): log.put([k] * 7, np.array([float(k)]), np.zeros(1), np.zeros(1))\n"
+        "for k in range(1000): log.ticked(LoopTick(*[k] * 10, np.array([float(k)]), *[np.zeros(1)] * 3))\n"
         "print('put', flush=True); time.sleep(60)\n"
     )
     process = subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE)
@@ -155,6 +165,6 @@ def test_parquet_has_named_columns(tmp_path):
         written = [put(log, k, np.random.default_rng(k)) for k in range(20)]
     assert to_parquet(tmp_path / "run.mcap", tmp_path / "run.parquet") == 20
     table = pyarrow.parquet.read_table(tmp_path / "run.parquet").to_pydict()
-    assert table["speed"] == [values[8] for values in written]
-    assert table["torque"] == [values[10] for values in written]
-    assert table["torque_asked"] == [values[9] for values in written]
+    assert table["speed"] == [values[10] for values in written]
+    assert table["torque"] == [values[12] for values in written]
+    assert table["torque_asked"] == [values[11] for values in written]

@@ -1,7 +1,9 @@
 """`yannctl hil`: run a controller on a rig, or play the rig."""
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,42 +11,36 @@ import typer
 from tqdm import tqdm
 
 from .console import Output
+from .operation import learn, operate, reset, watch
 from .options import Json, Seed, Short
 
 if TYPE_CHECKING:
-    from yannctl.hil import AbstractRig
-    from yannctl.hil.configuration import Configuration
-    from yannctl.hil.flight_log import FlightLog
     from yannctl.hil.plant_device import DeviceTick
 
 hil_app = typer.Typer(help="Run a controller on a rig through the bridge.", no_args_is_help=True)
 log_app = typer.Typer(help="Logs of runs.", no_args_is_help=True)
 hil_app.add_typer(log_app, name="log")
+for _name, _command in (("train", learn), ("watch", watch), ("operate", operate), ("reset", reset)):
+    hil_app.command(_name)(_command)
 LogArgument = Annotated[Path, typer.Argument(metavar="LOG.mcap", help="Log written by `yannctl hil run`.")]
 OutFile = Annotated[Path, typer.Option("--out", "-o", help="File to write; it must not exist.")]
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="What to run; see docs/bridge.md.")]
 
 
 @hil_app.command()
-def run(config: ConfigFile, json: Json = False) -> None:
+def run(
+    config: ConfigFile,
+    live: Annotated[bool, typer.Option("--live", help="Show the loop live, with keys; on a terminal only.")] = False,
+    json: Json = False,
+) -> None:
     """Drive the rig with the controller at a fixed rate, the exact law as fallback, a safe action at the end."""
-    from yannctl.hil.assembly import make_law, make_rig
     from yannctl.hil.configuration import read_configuration
-    from yannctl.hil.loop import FixedRateLoop, LoopSettings
-    from yannctl.hil.realtime import RealTime, real_time
+    from yannctl.hil.run_assembly import drive
 
     output = Output(json)
     configuration = read_configuration(config)
-    controller, fallback = make_law(configuration)
-    rig = make_rig(configuration)
-    settings = LoopSettings(max_bad_samples=configuration.loop.max_age)
-    ticks = max(1, round(configuration.loop.seconds / rig.dt))
-    section = configuration.loop
-    with real_time(RealTime(section.priority, tuple(section.cores), section.lock_memory)) as refused:
-        for line in refused:
-            output.line(f"not granted: {line}")
-        with _flight_log(configuration, rig, config) as log:
-            report = FixedRateLoop(rig, controller, fallback=fallback, settings=settings, log=log).run(ticks)
+    with _live_view(config, live and not json):
+        report = drive(config, configuration, output.line)
     summary = report.summary()
     output.line(f"{report.ticks} ticks, {summary['reason']}")
     if not report.ticks and configuration.link.kind != "simulated":
@@ -57,6 +53,24 @@ def run(config: ConfigFile, json: Json = False) -> None:
     output.result(summary)
     if report.stop_errors or summary["reason"] != "ticks done":
         raise typer.Exit(1)
+
+
+@contextmanager
+def _live_view(config: Path, wanted: bool) -> "Iterator[None]":
+    """The live view in a process of its own, where there is a terminal."""
+    if not (wanted and sys.stdin.isatty() and sys.stdout.isatty()):
+        yield
+        return
+    code = "from yannctl.cli.app import main; main()"
+    viewer = subprocess.Popen([sys.executable, "-c", code, "hil", "watch", str(config), "--wait", "60"])
+    try:
+        yield
+    finally:
+        try:
+            viewer.wait(5.0)  # it sees by itself that the loop has stopped
+        except subprocess.TimeoutExpired:
+            viewer.terminate()
+            viewer.wait()
 
 
 @hil_app.command()
@@ -109,24 +123,14 @@ def dbc(config: ConfigFile, out: OutFile, json: Json = False) -> None:
     output.result({"frames": len(codec.places), "file": out})
 
 
-def _flight_log(
-    configuration: "Configuration", rig: "AbstractRig", config: Path
-) -> "AbstractContextManager[FlightLog | None]":
-    """The log that the file asks for, with the file itself and the controller inside."""
-    from yannctl.hil.flight_log import FlightLog, LogHeader, file_digest
-
-    path, controller = configuration.record.file, configuration.controller.file
-    if path is None:
-        return nullcontext()
-    names = (rig.x_names, rig.u_names, rig.x_units, rig.u_units)
-    header = LogHeader(*names, rig.dt, file_digest(controller))
-    return FlightLog(path, header, {"config.toml": config.read_bytes(), controller.name: controller.read_bytes()})
-
-
 @hil_app.command()
 def replay(
     log: LogArgument,
     law: Annotated[Path, typer.Option("--law", help="Law to ask at every recorded state.")],
+    config: Annotated[
+        Path | None, typer.Option("--config", help="The run's configuration, where a proposal had a share.")
+    ] = None,
+    policies: Annotated[Path | None, typer.Option("--policies", help="Folder policies of a run that learned.")] = None,
     json: Json = False,
 ) -> None:
     """Run a log through a law again: its own must give the same bits; another one shows what it would have done."""
@@ -134,9 +138,10 @@ def replay(
     from yannctl.controllers import ExplicitMpc
     from yannctl.hil.flight_log import file_digest, read_log
     from yannctl.hil.replay import replay as ask
+    from yannctl.hil.run_assembly import replay_run
 
     output, record = Output(json), read_log(log)
-    found = ask(record, ExplicitMpc(PwaLaw.load(law)))
+    found = ask(record, ExplicitMpc(PwaLaw.load(law))) if config is None else replay_run(record, config, policies)
     own = record.header.controller == file_digest(law)
     kind = "the run's own law" if own else "another law, in shadow"
     output.line(
@@ -144,7 +149,7 @@ def replay(
     )
     data = {"own": own, "compared": found.n_compared, "different": found.n_different}
     output.result({**data, "max_difference": found.max_difference, "whole": record.whole})
-    if own and found.n_different:
+    if own and found.n_different and (config is not None or not record.authority.any()):
         raise typer.Exit(1)
 
 

@@ -25,6 +25,7 @@ from .callbacks import Callback, TensorBoard
 from .checkpoint import FILE_NAME as CHECKPOINT
 from .checkpoint import read_checkpoint, run_lock
 from .construction import ALGORITHMS
+from .deployment import publish_deployed
 from .errors import CheckpointError, TrainingError
 from .gate import GateEvent
 from .logs import RunLog
@@ -55,6 +56,7 @@ def train_asynchronously(
     progress: bool = False,
     callbacks: Sequence[Callback] = (),
     filter: str = "auto",
+    driver: Sequence[str] | None = None,
 ) -> TrainingResult:
     """Train while another process drives the plant; a folder that holds such a run already is taken up again.
 
@@ -74,6 +76,8 @@ def train_asynchronously(
         progress: whether to show a progress bar (only on a terminal).
         callbacks: told of every row, event and checkpoint.
         filter: "auto", "none" or a name in `assurance.TARGETS`; the actor's process filters before it writes.
+        driver: command of the process that drives in place of the actor; it gets what the gate promotes and nothing
+            else, and is not started again when it ends.
 
     Returns:
         The deployed and the learning policy, and the history.
@@ -100,7 +104,7 @@ def train_asynchronously(
                 law.save(folder / LAW_FILE)
             plan.write(folder)
             told = (*callbacks, *([TensorBoard()] if settings.tensorboard else []))
-            return _Learner(plan, folder, told, start_actor).go(progress)
+            return _Learner(plan, folder, told, start_actor, driver).go(progress)
     finally:
         torch.set_num_threads(threads)
 
@@ -144,8 +148,15 @@ def ingest(run: Run, records: np.ndarray) -> None:
 class _Learner:
     """The learner's side of one run."""
 
-    def __init__(self, plan: Plan, folder: Path, callbacks: tuple[Callback, ...], start_actor: bool) -> None:
-        self.plan, self.folder, self.start_actor = plan, folder, start_actor
+    def __init__(
+        self,
+        plan: Plan,
+        folder: Path,
+        callbacks: tuple[Callback, ...],
+        start_actor: bool,
+        driver: Sequence[str] | None = None,
+    ) -> None:
+        self.plan, self.folder, self.start_actor, self.driver = plan, folder, start_actor, driver
         self.run = run = plan.make_run(folder)
         self.layout, self.path = layout_of(run), folder / LOG
         history, events = [], []
@@ -163,7 +174,7 @@ class _Learner:
     def go(self, progress: bool) -> TrainingResult:
         """Follow the log to its end."""
         run, plan = self.run, self.plan
-        publish(run, self.folder)
+        self._publish(None)
         actor = self._spawn()
         bar = tqdm(total=plan.steps, initial=run.count.step, unit="step", disable=None if progress else True)
         try:
@@ -175,9 +186,12 @@ class _Learner:
                 self._look_after()
                 if run.count.step >= plan.steps and not worked:
                     break
+                idle = not worked and run.count.step == known
                 if actor is not None and actor.poll() is not None and run.count.step < plan.steps:
-                    actor = self._again(actor)
-                if not worked and run.count.step == known:
+                    if self.driver is not None and idle:
+                        break  # its run is over; nobody but an operator starts it again
+                    actor = actor if self.driver is not None else self._again(actor)
+                if idle:
                     actor = actor or self._spawn()  # an actor left by an earlier learner may have come to its end
                     time.sleep(IDLE_SECONDS)
             run.export()
@@ -206,7 +220,7 @@ class _Learner:
             run.learner.update(batch)
         if run.diverged():
             self.log.event(run.rollback(), run.learning, run.deployed)
-        if time.perf_counter() - self.published > PUBLISH_SECONDS:
+        if self.driver is None and time.perf_counter() - self.published > PUBLISH_SECONDS:
             publish(run, self.folder)
             self.published = time.perf_counter()
         return True
@@ -217,11 +231,20 @@ class _Learner:
         if run.learner.updates and run.count.step - self.tested >= settings.gate_every:
             self.tested = run.count.step
             event = run.test()
+            if event.decision == "promoted":
+                self._publish(event)
             self.log.event(event, run.learning, run.deployed)
             self.log.row(progress_row(run, event, time.perf_counter() - self.started, self.first_updates))
         if settings.checkpoint_every and run.count.step - self.saved >= settings.checkpoint_every:
             self.saved = run.count.step
             write_all(run, self.log)
+
+    def _publish(self, event: GateEvent | None) -> None:
+        """Offer the actor the learner's policy, or a driver the deployed one."""
+        if self.driver is not None:
+            publish_deployed(self.run, self.folder, event)
+        elif event is None:
+            publish(self.run, self.folder)
 
     def _spawn(self) -> "subprocess.Popen[bytes] | None":
         """Start the actor unless one drives this run already, which outlived an earlier learner."""
@@ -235,7 +258,7 @@ class _Learner:
         finally:
             os.close(handle)
         with open(self.folder / "actor.log", "ab") as log:
-            command = [sys.executable, "-m", "yannctl.rl.actor_process", str(self.folder)]
+            command = self.driver or [sys.executable, "-m", "yannctl.rl.actor_process", str(self.folder)]
             return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log)
 
     def _again(self, dead: "subprocess.Popen[bytes]") -> "subprocess.Popen[bytes] | None":
