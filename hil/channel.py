@@ -125,6 +125,17 @@ class Channel:
         self._send(Envelope(message, self.session, self._sent, time_us), self._seal)
         return self._sent
 
+    def send_stop(self, reason: int = 0) -> None:
+        """Send STOP without a session or a proof, as whoever sees danger may.
+
+        Args:
+            reason: number for the log.
+
+        Raises:
+            RigError: the link is broken.
+        """
+        self.link.send(self.codec.pack(Envelope(Stop(reason), 0, 0, 0)))
+
     def _send(self, envelope: Envelope, seals: tuple[Seal, Seal] | None) -> None:
         data = self.codec.pack(envelope)
         self.link.send(data if seals is None else seals[0].close(data))

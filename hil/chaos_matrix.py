@@ -130,6 +130,7 @@ def _run_case(link: str, fault: str, seed: int, law: Path, folder: Path) -> Case
         config.write_text(
             f'[plant]\nname = "Pendulum"\nsafe_action = [0.0]\nx0 = [0.05, 0.0]\ndt = {PERIOD}\n[controller]\n'
             f'file = "{law}"\nhold_periods = {HOLD}\n[loop]\nseconds = {TICKS * PERIOD}\n{section}'
+            "[supervisor]\nenabled = false\n"  # the device's own watchdog is what is tried
         )
         stack.enter_context(_device(config, log))
         if fault in {"kill", "suspend"}:

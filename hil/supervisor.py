@@ -19,7 +19,7 @@ from pathlib import Path
 from .assembly import make_plant, make_rig
 from .configuration import Configuration, read_configuration
 from .linked import LinkedRig
-from .messages import Stop, Welcome
+from .messages import Welcome
 from .opcua import OpcuaRig
 from .rendezvous import latch, rendezvous
 from .report import LoopState
@@ -67,9 +67,9 @@ def _stop_link(rig: LinkedRig, seconds: float) -> bool:
     channel, end = rig.channel, time.monotonic() + seconds
     channel.link.open()
     while time.monotonic() < end:
-        channel.send(Stop(), time.monotonic_ns() // 1000)
+        channel.send_stop()
         nonce = channel.hello()
-        for envelope in channel.receive(time.monotonic_ns() + 20_000_000):
+        for envelope in channel.receive(time.monotonic_ns() + 100_000_000):
             if isinstance(envelope.message, Welcome) and envelope.message.answers == nonce:
                 return True
     return False

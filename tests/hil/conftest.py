@@ -33,6 +33,7 @@ def common(law, period=PERIOD, seconds=1.5, hold=HOLD):
     return (
         f'[plant]\nname = "pendulum"\nsafe_action = [0.0]\nx0 = [0.1, 0.0]\ndt = {period}\n'
         f'[controller]\nfile = "{law}"\nhold_periods = {hold}\n[loop]\nseconds = {seconds}\n'
+        "[supervisor]\nenabled = false\n"  # a process less to start: test_supervisor has it
     )
 
 

@@ -203,9 +203,9 @@ def test_a_loop_learns_on_a_device_in_another_process_and_goes_on_while_the_lear
     config, log, run = tmp_path / "rig.toml", tmp_path / "device.csv", tmp_path / "run"
     config.write_text(
         f'[plant]\nname = "Pendulum"\nsafe_action = [0.0]\nx0 = [0.2, 0.0]\n[controller]\nfile = "{timid_law}"\n'
-        f'hold_periods = 20\n[link]\nkind = "udp"\nhost = "127.0.0.1:{free_port()}"\n'
+        f'hold_periods = 60\n[link]\nkind = "udp"\nhost = "127.0.0.1:{free_port()}"\n'
         f'device = "127.0.0.1:{free_port()}"\nkey_file = "key"\n[proposal]\nauthority = 0.8\nexploration = 0.2\n'
-        '[record]\nfile = "run.mcap"\n[supervisor]\nsilence_periods = 40\n'
+        '[record]\nfile = "run.mcap"\n[supervisor]\nsilence_periods = 60\n[loop]\nmax_age = 40\n'
     )
     small = ["width=16", "warmup_steps=60", "gate_every=50", "gate_starts=64", "gate_alpha=0.5", "tensorboard=false"]
     words = [word for setting in small for word in ("--set", setting)]
