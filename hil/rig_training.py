@@ -135,6 +135,7 @@ def train_on_rig(
         folder,
         settings,
         progress=progress,
+        filter=(configuration.proposal and configuration.proposal.filter) or "none",
         driver=driver,
     )
     summary = folder / SUMMARY_FILE

@@ -37,7 +37,8 @@ def plc(tmp_path_factory, running_device):
     x0 = [float(value) for value in plant.x_equilibrium]
     (folder / "plc.toml").write_text(
         f'[plant]\nname = "CSTR"\nsafe_action = [{plant.u_min[0]}]\nx0 = {x0}\ndt = 0.1\n'
-        f'[controller]\nfile = "law.safetensors"\nhold_periods = {HOLD}\n[loop]\nseconds = 2\n[supervisor]\nenabled = false\n'
+        f'[controller]\nfile = "law.safetensors"\nhold_periods = {HOLD}\n'
+        "[loop]\nseconds = 2\n[supervisor]\nenabled = false\n"
         f'[link]\nkind = "opcua"\nendpoint = "opc.tcp://127.0.0.1:{free_port()}/yannctl"\n'
         'host_certificate = "host.der"\nhost_key = "host.pem"\nplc_certificate = "plc.der"\nplc_key = "plc.pem"\n'
     )

@@ -37,7 +37,8 @@ def robot(tmp_path_factory, running_device):
     (folder / "robot.toml").write_text(
         '[plant]\nname = "DifferentialDrive"\nparameters = { bend = 0.0 }\nsafe_action = [0.0, 0.0]\n'
         "x0 = [0.05, 0.2, 0.0, 0.0, 0.0]\ndt = 0.05\n"
-        f'[controller]\nfile = "law.safetensors"\nhold_periods = {HOLD}\n[loop]\nseconds = 4\n[supervisor]\nenabled = false\n'
+        f'[controller]\nfile = "law.safetensors"\nhold_periods = {HOLD}\n'
+        "[loop]\nseconds = 4\n[supervisor]\nenabled = false\n"
         f'[link]\nkind = "ros2"\ndomain = {domain}\n'
     )
     config, log = folder / "robot.toml", folder / "robot.csv"
