@@ -103,18 +103,19 @@ class Courier:
         """Make transitions of ticks that follow each other without a gap.
 
         Args:
-            rows: period index, fresh, x, input applied, one row a tick.
+            rows: period index, fresh, x, inputs asked for and applied, one row a tick.
         """
-        nx = self.plant.nx
+        nx, nu = self.plant.nx, self.plant.nu
         for row in rows:
             last, self._last = self._last, row if row[1] else None
             if last is None or self._last is None or row[0] != last[0] + 1:
                 self._first = True
                 continue
-            x, u, x1 = last[HEAD : HEAD + nx], last[HEAD + nx :], row[HEAD : HEAD + nx]
+            x, x1 = last[HEAD : HEAD + nx], row[HEAD : HEAD + nx]
+            asked, u = last[HEAD + nx : -nu], last[-nu:]
             reward = float(self.plant.rewards(x, u))
             terminated, violated = bool(self.plant.trip(x1)), float(self.plant.margin(x1)) < 0
-            step = Transition(x, u, reward, x1, terminated, False, violated)
+            step = Transition(x, u, reward, x1, terminated, False, violated, asked)
             self.writer.append(step, np.zeros(0, np.float32), first=self._first)
             self._first = False
 
@@ -188,7 +189,7 @@ def main(words: list[str]) -> None:
     law = ExplicitMpc(PwaLaw.load(configuration.controller.file))
     policy = NetworkPolicy(law, shape_of(json.loads(facts["shape"])))
     exchange = WeightExchange(len(policy.weights), exchange_name)
-    ring = RowRing(HEAD + plant.nx + plant.nu, RING_ROWS, ring_name)
+    ring = RowRing(HEAD + plant.nx + 2 * plant.nu, RING_ROWS, ring_name)
     courier = Courier(plant, policy, folder, exchange, weights_number(tensors["weights"]))
     print("ready", flush=True)
     synced = time.monotonic()

@@ -59,7 +59,7 @@ class LearnerLink(AbstractAttendant):
         self.ring, self.exchange, self.blend, self.policy = ring, exchange, blend, policy
         self.swaps = 0
         self.board: BoardWriter | None = None
-        self._row = np.zeros(HEAD + blend.nx + blend.nu)
+        self._row = np.zeros(HEAD + blend.nx + 2 * blend.nu)
 
     def boundary(self) -> str:
         """Take approved weights, if there are new ones."""
@@ -75,9 +75,9 @@ class LearnerLink(AbstractAttendant):
 
     def ticked(self, tick: LoopTick) -> None:
         """Hand a tick to the courier."""
-        row, nx = self._row, self.blend.nx
+        row, nx, nu = self._row, self.blend.nx, self.blend.nu
         row[0], row[1] = tick.period_index, tick.fresh
-        row[HEAD : HEAD + nx], row[HEAD + nx :] = tick.x, tick.applied
+        row[HEAD : HEAD + nx], row[HEAD + nx : -nu], row[-nu:] = tick.x, tick.u, tick.applied
         self.ring.put(row)
 
     def ended(self) -> None:
@@ -214,7 +214,7 @@ def main(words: list[str]) -> int:
     write_whole(folder / SHAPE_FILE, facts["shape"].encode())
     drivers.controller.law_id = keep_policy(folder, policy.weights)
     exchange = WeightExchange(len(policy.weights))
-    ring = RowRing(HEAD + law.nx + law.nu, RING_ROWS)
+    ring = RowRing(HEAD + law.nx + 2 * law.nu, RING_ROWS)
     link = LearnerLink(ring, exchange, drivers.controller, policy)
     port = rendezvous(config).port
 

@@ -19,10 +19,11 @@ from yannctl.hil.chaos_matrix import free_port
 from yannctl.hil.configuration import read_configuration
 from yannctl.hil.courier import DEPLOYED_FILE, HEAD, LOG_FILE, POLICIES, Courier, keep_policy
 from yannctl.hil.flight_log import FlightLog, LogHeader, read_log
-from yannctl.hil.network_policy import NetworkPolicy, PolicyShape, weights_number
+from yannctl.hil.network_policy import NetworkPolicy, PolicyShape, shape_of, weights_number
 from yannctl.hil.replay import read_policies, replay_blend
 from yannctl.hil.rig_training import LearnerLink, train_on_rig
 from yannctl.hil.ring import RowRing
+from yannctl.hil.run_assembly import SHAPE_FILE
 from yannctl.hil.weight_exchange import WeightExchange
 from yannctl.models import Pendulum
 from yannctl.rl.transitions import FIRST, read_records
@@ -55,9 +56,9 @@ def courier(law, tmp_path, exchange):
     made.writer.close()
 
 
-def deploy(folder, law, values, decision="promoted", bound="0.5", change=0.0):
+def deploy(folder, law, values, decision="promoted", bound="0.5", change=0.0, shape=SHAPE):
     probes = PLANT.sample_starts(16, 0)
-    answers = NetworkPolicy(law, SHAPE, np.nan_to_num(values))(probes) + change
+    answers = NetworkPolicy(law, shape, np.nan_to_num(values))(probes) + change
     facts = {"decision": decision, "step": "40", "lower_bound": bound}
     save_file(
         {"weights": values, "probes": np.ascontiguousarray(probes), "answers": answers}, folder / DEPLOYED_FILE, facts
@@ -109,13 +110,15 @@ def test_everything_else_is_refused_counted_and_noted(courier, exchange, law, tm
 
 
 def test_ticks_that_follow_each_other_become_transitions(courier, tmp_path):
-    rows = np.array([[k, k not in {4, 9}, 0.1 * k, -0.1, 0.5] for k in (0, 1, 2, 3, 4, 5, 6, 8, 9, 10, 11)], float)
+    rows = np.array([[k, k not in {4, 9}, 0.1 * k, -0.1, 0.6, 0.5] for k in (0, 1, 2, 3, 4, 5, 6, 8, 9, 10, 11)], float)
     courier.carry(rows[:3])
     courier.carry(rows[3:])
     courier.writer.sync()
     records = read_records(tmp_path / "transitions.bin")
     np.testing.assert_allclose(records["x"][:, 0], [0.0, 0.1, 0.2, 0.5, 1.0])
     np.testing.assert_allclose(records["x1"][:, 0], [0.1, 0.2, 0.3, 0.6, 1.1])
+    assert set(records["proposed"][:, 0]) == {0.6}
+    assert set(records["u"][:, 0]) == {0.5}
     assert np.flatnonzero(records["flags"] & FIRST).tolist() == [0, 3, 4]
     assert records["reward"][1] == pytest.approx(float(PLANT.rewards(np.array([0.1, -0.1]), np.array([0.5]))))
 
@@ -149,7 +152,7 @@ def blended(law, policy):
 
 
 def test_a_log_replays_bit_for_bit_across_swaps(law, tmp_path, exchange):
-    policy, ring = NetworkPolicy(law, SHAPE, weights(0)), RowRing(HEAD + 3, 128)
+    policy, ring = NetworkPolicy(law, SHAPE, weights(0)), RowRing(HEAD + 4, 128)
     link = Offering(ring, exchange, mixed := blended(law, policy), policy)
     rig, path = SimulatedRig(PLANT, [0.1, 0.0]), tmp_path / "run.mcap"
     header = LogHeader(rig.x_names, rig.u_names, rig.x_units, rig.u_units, rig.dt)
@@ -219,11 +222,17 @@ def test_a_loop_learns_on_a_device_in_another_process_and_goes_on_while_the_lear
         os.kill(learner.pid, signal.SIGSTOP)
         commands = rows(log)[-1, 2]
         wait_for(lambda: rows(log)[-1, 2] > commands + 40)  # the loop and its device do not notice
+        shape, law = shape_of(json.loads((run / SHAPE_FILE).read_text())), ExplicitMpc(yannctl.PwaLaw.load(timid_law))
+        values = np.random.default_rng(0).standard_normal(shape.n_weights) * 0.1
+        deploy(run, law, values, shape=shape)  # as the gate would: it enters though the learner stands still
+        wait_for(lambda: f"{weights_number(values):08x}" in (run / LOG_FILE).read_text())
+        deploy(run, law, -values, change=1e-6, shape=shape)  # and this one does not
+        wait_for(lambda: "arithmetic differs" in (run / LOG_FILE).read_text())
         os.kill(learner.pid, signal.SIGCONT)
         found = json.loads(learner.communicate(timeout=240)[0].splitlines()[-1])
     assert learner.returncode == 0
-    assert found["promotions"] == found["loop"]["swaps"] >= 1
-    assert found["loop"]["refused"] == found["loop"]["lost_rows"] == 0
+    assert found["loop"]["swaps"] == found["promotions"] + 1
+    assert (found["loop"]["refused"], found["loop"]["lost_rows"]) == (1, 0)
     assert len(read_records(run / "transitions.bin")) > 400
     learnt = ["--law", timid_law, "--config", config, "--policies", run / POLICIES, "--json"]
     words = command_line("hil", "replay", tmp_path / "run.mcap", *learnt)
@@ -231,4 +240,4 @@ def test_a_loop_learns_on_a_device_in_another_process_and_goes_on_while_the_lear
     answer = json.loads(replayed.stdout.splitlines()[-1])
     assert answer["different"] == 0
     assert answer["compared"] > 400
-    assert len(set(read_log(tmp_path / "run.mcap").scalars["law_id"])) == found["promotions"] + 1
+    assert len(set(read_log(tmp_path / "run.mcap").scalars["law_id"])) == found["promotions"] + 2
