@@ -7,7 +7,10 @@ import pytest
 
 import yannctl
 from yannctl.cli.app import main
+from yannctl.cli.evaluation_figures import bands, telling_rows
+from yannctl.controllers import Lqr
 from yannctl.models import Pendulum
+from yannctl.scenarios import draw_world, make_scenario, simulate, summarise
 from yannctl.scenarios.pendulum import UPRIGHT, linear_problem
 from yannctl.scenarios.weights import Weights
 
@@ -48,6 +51,22 @@ def test_a_law_file_takes_part(tmp_path, capsys):
     assert "the plant has 5 and 2" in err
 
 
+def test_the_figure_shows_few_rows_and_lists_all():
+    scenario = make_scenario("pendulum-upright")
+    world = draw_world(scenario, 3, 0)
+    names = ("linear", "offset-free", "tuned", "filtered", "filtered-offset-free", "filtered-tuned")
+    policies = {name: Lqr.of(linear_problem(Pendulum(), Weights(), UPRIGHT)) for name in (*names, "nmpc")}
+    runs = {name: simulate(replace(scenario, steps=5), world, policy) for name, policy in policies.items()}
+    dearer = {name: replace(run, cost=run.cost * (1 + i % 3)) for i, (name, run) in enumerate(runs.items())}
+    comparison = summarise(replace(scenario, steps=5), world, dearer)
+    assert telling_rows(comparison) == ("linear", "filtered", "nmpc")
+    figure = bands(comparison)
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend == ["linear", "filtered", "nmpc"]
+    assert [label.get_text() for label in figure.axes[-1].get_yticklabels()] == list(names)
+    assert len(bands(comparison, ("tuned",)).legends[0].get_texts()) == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
@@ -55,6 +74,8 @@ def test_a_law_file_takes_part(tmp_path, capsys):
         (["eval", "cstr-setpoint", "--variant", "x"], "choose from nominal"),
         (["eval", "cstr-setpoint", "--controllers", "x"], "choose from linear"),
         (["eval", "cstr-setpoint", "--starts", "1"], "--starts"),
+        (["eval", "cstr-setpoint", "--show", "x"], "choose from linear"),
+        (["tune", "cstr-setpoint", "--row", "x"], "choose from offset-free"),
     ],
 )
 def test_bad_input_is_one_line(arguments, text, capsys):

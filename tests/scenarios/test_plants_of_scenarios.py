@@ -72,6 +72,22 @@ def test_filtered_rows_of_the_others_keep_their_limits_and_get_on(name):
         assert np.abs(run.x[:, -1]).max() < 0.02
 
 
+def test_a_temperature_controller_explodes_and_never_behind_the_filter():
+    scenario = make_scenario("runaway-restart", "perturbed")
+    world = draw_world(scenario, 16, 0)
+    runs = {
+        name: simulate(scenario, world, scenario.rows[name](scenario, world))
+        for name in ("temperature-pi", "filtered-temperature-pi", "filtered")
+    }
+    lost = scenario.excess(runs["temperature-pi"].x).max(axis=1)
+    assert np.count_nonzero(lost > 100) >= 2
+    for name in ("filtered-temperature-pi", "filtered"):
+        assert scenario.excess(runs[name].x).max() == 0
+        assert scenario.plant.T_max - 3 > np.median(runs[name].x[:, :, 3].max(axis=1)) > 440
+    settled = np.abs(runs["filtered"].x[:, -1, 3] - scenario.plant.set_point) < 2
+    assert settled.mean() > 0.5
+
+
 @pytest.mark.parametrize(
     ("name", "variant"),
     [("cstr-setpoint", "disturbed"), ("cstr-setpoint", "noisy"), ("robot-kappa6", "noisy"),

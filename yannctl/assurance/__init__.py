@@ -27,6 +27,7 @@ from .falsifier import POLICIES, Attack, Target, attack
 from .filtered import Filtered, guard
 from .inclusion import Domain, Errors, Inclusion, bound_inclusion
 from .monitor import ResidualMonitor
+from .runaway_set import RunawaySet, runaway_barrier
 from .safe_set import AbstractSafeSet, PolytopicSet
 from .safety_filter import Decision, SafetyFilter
 from .sampled_map import DiscreteMap, Flow
@@ -54,6 +55,7 @@ __all__ = [
     "Inclusion",
     "PolytopicSet",
     "ResidualMonitor",
+    "RunawaySet",
     "SafetyFilter",
     "Statement",
     "StoppingSet",
@@ -74,6 +76,7 @@ __all__ = [
     "reactor_barrier",
     "read_certificate",
     "robot_stopping_set",
+    "runaway_barrier",
     "save_certificate",
     "target",
 ]

@@ -89,7 +89,7 @@ class BarrierSet(AbstractSafeSet):
         CA, T = states[..., 0], states[..., 1]
         with np.errstate(invalid="ignore"):
             in_T = np.minimum(self.border(CA) - T, T - self.T_low) / (self.T_max - self.T_low)
-            return np.minimum(in_T, np.minimum(CA, self.CA_max - CA) / self.CA_max)
+            return np.asarray(np.minimum(in_T, np.minimum(CA, self.CA_max - CA) / self.CA_max))
 
     def nearest(self, x: ArrayLike, u: ArrayLike) -> Float[np.ndarray, "*batch nu"]:
         """Warmest coolant up to the proposed one that is proved safe; full cooling where none is."""
@@ -205,6 +205,7 @@ def barrier_set(
     p_min: Float[np.ndarray, " np"],
     p_max: Float[np.ndarray, " np"],
     segments: int = 96,
+    inflation: float = _INFLATION,
 ) -> BarrierSet:
     """Compute the barrier of a reactor and prove it.
 
@@ -220,6 +221,7 @@ def barrier_set(
         p_min: lower parameters (rate factor, heat transfer).
         p_max: upper parameters.
         segments: segments of the border.
+        inflation: share by which the worst parameters are exceeded along it; a curved border needs more.
 
     Returns:
         The set.
@@ -227,7 +229,7 @@ def barrier_set(
     Raises:
         EmptySetError: full cooling cannot hold the limit, or the border does not pass the proof.
     """
-    worst = np.array([p_max[0], p_min[1]]) * np.array([1 + _INFLATION, 1 - _INFLATION])
+    worst = np.array([p_max[0], p_min[1]]) * np.array([1 + inflation, 1 - inflation])
 
     def rate(state: Any) -> np.ndarray:
         return np.array(flow.rate(state, u_bounds[0], worst)).ravel()

@@ -10,6 +10,7 @@ from .barrier_set import BarrierSet, barrier_set
 from .certificate import Certificate
 from .designs import DESIGNS, Design, design, smooth_reactor_rate
 from .falsifier import Target
+from .runaway_set import runaway_barrier
 from .safe_set import AbstractSafeSet, PolytopicSet
 from .sampled_map import Flow
 from .stopping_set import StoppingSet
@@ -87,6 +88,8 @@ def target(name: str) -> Target:
         return _reactor()
     if name == "robot-stop":
         return _robot()
+    if name == "runaway-limit":
+        return _runaway()
     raise ModelError("plant", f"no certified loop {name!r}", remedy=f"use one of {', '.join(TARGETS)}")
 
 
@@ -103,9 +106,9 @@ def covered_share(name: str, n: int = 100_000, seed: int = 0) -> float:
     """
     if name in DESIGNS:
         return certified(name)[1].share
-    from yannctl.models import CSTR, DifferentialDrive
+    from yannctl.models import CSTR, DifferentialDrive, RunawayReactor
 
-    plant = CSTR() if name == "reactor-limit" else DifferentialDrive()
+    plant = {"reactor-limit": CSTR, "robot-stop": DifferentialDrive, "runaway-limit": RunawayReactor}[name]()
     return float(target(name).safe_set.contains(plant.sample_starts(n, seed)).mean())
 
 
@@ -140,6 +143,22 @@ def _reactor() -> Target:
     )  # fmt: skip
 
 
+def _runaway() -> Target:
+    from yannctl.models import RunawayReactor
+
+    plant, kept = RunawayReactor(), runaway_barrier()
+
+    def starts(n: int, rng: np.random.Generator) -> np.ndarray:
+        """Fresh contents up to 1 K below the part of the border that full cooling alone holds."""
+        CA = rng.uniform(kept.barrier.corners[0, 0], 0.99 * plant.CAf, n)
+        T = kept.border(CA) - 10.0 ** rng.uniform(-6, 0, n)
+        return np.column_stack([CA, CA + kept.excess, np.full(n, plant.CSf), T])
+
+    low, high = np.full(4, -np.inf), np.array([np.inf, np.inf, np.inf, plant.T_max])
+    step = plant.step_function(bounded=False, parameters=True)
+    return Target("runaway-limit", step, *plant.parameter_ranges, low, high, kept, starts, plant.dt)
+
+
 def _robot() -> Target:
     from yannctl.models import DifferentialDrive
 
@@ -169,4 +188,4 @@ def _inside(
     return found[:n]
 
 
-TARGETS = (*DESIGNS, "reactor-limit", "robot-stop")
+TARGETS = (*DESIGNS, "reactor-limit", "robot-stop", "runaway-limit")

@@ -27,6 +27,7 @@ def evaluate(
     law: Annotated[list[Path] | None, typer.Option("--law", help="Law file to compare as well; may repeat.")] = None,
     short: Short = False,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the JSON file and the figure.")] = None,
+    show: Annotated[str, typer.Option("--show", help="Rows drawn over time, with commas, or all; default a few.")] = "",
     json: Json = False,
 ) -> None:
     """Compare controllers on a scenario: same starts, same true plants, same disturbances and noise for all."""
@@ -36,10 +37,11 @@ def evaluate(
     with busy(f"preparing {scenario}: proof of the filter, starts"):
         task = make_scenario(scenario, variant)
     n = min(starts, task.short_starts) if short else starts
-    names = tuple(name.strip() for name in controllers.split(",") if name.strip())
+    names, shown = _names(controllers), _names(show)
     own = _law_rows(task, law or [])
     task = replace(task, rows={**own, **task.rows})
     names = (*own, *names) if names else ()
+    shown = tuple(task.rows) if shown == ("all",) else tuple(task.choose(shown)) if shown else ()
     comparison = compare(task, n, seed, names, progress=True)
     output.table(f"{task.title}: {n} starts, seed {seed}", *_costs(comparison))
     output.line("")
@@ -57,7 +59,7 @@ def evaluate(
 
         stem = f"{task.name}-{task.variant}"
         write_whole(out / f"{stem}.json", (jsonlib.dumps(plain(data), indent=1) + "\n").encode())
-        save_figure(bands(comparison), out / f"{stem}.png")
+        save_figure(bands(comparison, shown), out / f"{stem}.png")
         output.line(f"written to {out / stem}.json and .png")
     output.result(data)
     if not comparison.ok:
@@ -141,12 +143,21 @@ def _processor() -> str:
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _percent(share: float) -> str:
+    """A gap; a large one as a multiple."""
+    return f"{100 * share:.1f} %" if abs(share) < 10 else f"x {1 + share:.0f}"
+
+
 def _costs(comparison: Any) -> tuple[list[str], list[list[str]], str]:
     columns = ["controller", "cost", "gap", "from", "to", "median", "90 %"]
     rows = []
     for row in comparison.rows:
         gaps = [row.gap, row.gap_low, row.gap_high, row.gap_median, row.gap_90]
-        rows.append([row.name, f"{row.total.mean():.4g}", *(f"{100 * gap:.1f} %" for gap in gaps)])
+        rows.append([row.name, f"{row.total.mean():.4g}", *map(_percent, gaps)])
     best = comparison.scenario.best
     legend = (
         f"gap: sum of the costs above that of {best}, 95 % interval from ... to; median, 90 %: of the starts' own gaps."

@@ -2,7 +2,7 @@
 
 from yannctl.errors import ModelError
 
-from . import pendulum, reactor, robot
+from . import pendulum, reactor, robot, runaway
 from .scenario import Scenario
 
 # Name -> (module that makes it, its variants, the first of which is the default).
@@ -10,6 +10,7 @@ _MAKERS = {
     "cstr-setpoint": (reactor.make, tuple(reactor.VARIANTS)),
     "cstr-startup": (reactor.make, tuple(reactor.STARTUP)),
     "robot-kappa6": (robot.make, tuple(robot.VARIANTS)),
+    "runaway-restart": (runaway.make, tuple(runaway.VARIANTS)),
     "pendulum-swingup": (pendulum.make, tuple(pendulum.VARIANTS)),
     "pendulum-upright": (pendulum.make, tuple(pendulum.VARIANTS)),
 }
