@@ -8,6 +8,8 @@ from yannctl.errors import ModelError
 from yannctl.plant import AbstractPlant
 from yannctl.types import ArrayLike, Float, Int
 
+FULL_TURN = 2 * np.pi * (1 - 1e-9)  # [rad]; an angle with narrower bounds is an axis like any other
+
 
 @dataclass(frozen=True)
 class StateGrid:
@@ -29,7 +31,7 @@ class StateGrid:
 
     @classmethod
     def of(cls, plant: AbstractPlant, nodes: int, box: tuple[ArrayLike, ArrayLike] | None = None) -> "StateGrid":
-        """Span the state bounds of a plant; an angle is covered all around with a node at its equilibrium.
+        """Span the state bounds of a plant; an angle free to turn is covered all around, with a node at equilibrium.
 
         Args:
             plant: a plant with one or two states and finite bounds.
@@ -54,10 +56,10 @@ class StateGrid:
         ends = (plant.x_min, plant.x_max) if box is None else (np.asarray(box[0], float), np.asarray(box[1], float))
         for axis in range(plant.nx):
             count[axis] = nodes
-            if axis in plant.angles and box is None:
+            low, high = float(ends[0][axis]), float(ends[1][axis])
+            if axis in plant.angles and not high - low < FULL_TURN:
                 origin[axis], spacing[axis], periodic[axis] = centre[axis], 2 * np.pi / nodes, True
                 continue
-            low, high = float(ends[0][axis]), float(ends[1][axis])
             if not np.isfinite(high - low):
                 raise ModelError("plant.x_min", "and x_max must be finite to lay a grid", index=axis)
             origin[axis], spacing[axis] = low, (high - low) / (nodes - 1)

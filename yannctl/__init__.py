@@ -103,15 +103,16 @@ def __dir__() -> list[str]:
 
 def _register_environments() -> None:
     """Tell gymnasium where each plant's environment is made; nothing is imported until `gymnasium.make`."""
-    for plant in ("Pendulum", "CSTR", "RunawayReactor", "DifferentialDrive"):
-        name = f"yannctl/{plant}-v0"
+    plants = {plant: {"plant": plant} for plant in ("Pendulum", "CSTR", "RunawayReactor", "DifferentialDrive")}
+    for label, fields in (plants | {"PendulumUpright": {"plant": "Pendulum", "task": "upright"}}).items():
+        name = f"yannctl/{label}-v0"
         if name not in _gymnasium.registry:
             home = "yannctl.rl.environment_factory"
             _gymnasium.register(
                 id=name,
                 entry_point=f"{home}:make_environment",
                 vector_entry_point=f"{home}:make_vector_environment",
-                kwargs={"plant": plant},
+                kwargs=fields,
             )
 
 

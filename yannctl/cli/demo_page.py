@@ -11,8 +11,9 @@ from yannctl.pwa import plots
 
 from . import figures
 from .checks import LawCheck
+from .intervals import mean_interval
 from .pendulum import Model, Networks, Plan
-from .pendulum_learning import HANGING, Gates, Rivals, as_controller, mean_interval, trace_of
+from .pendulum_learning import HANGING, Gates, Rivals, as_controller, trace_of
 from .report import Card, Picture, Section, write_report
 
 

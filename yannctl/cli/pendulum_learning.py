@@ -188,20 +188,6 @@ def make_rivals(plan: Plan, starts: np.ndarray) -> Rivals:
     )
 
 
-def mean_interval(difference: np.ndarray) -> tuple[float, float, float]:
-    """Mean of paired differences with its 95 % confidence interval, m ± 1.96 s/√n.
-
-    Args:
-        difference: paired differences, shape (n,).
-
-    Returns:
-        Mean, lower and upper end.
-    """
-    mean = float(difference.mean())
-    half = 1.96 * float(difference.std(ddof=1)) / np.sqrt(len(difference))
-    return mean, mean - half, mean + half
-
-
 def run_rig(
     model: Model, policy: torch.nn.Module, plan: Plan, clock: Literal["lockstep", "realtime"]
 ) -> hil.LoopReport:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from yannctl.files import write_whole
 
+MOST_FIGURE = 26  # letters of a cell with numbers
+NARROW_PAGE = 640  # width below which the narrow pictures are shown [px]
 STYLE = """
 :root { color-scheme: light; }
 body { font: 16px/1.55 system-ui, sans-serif; color: #111827; background: #f8fafc; margin: 0; }
@@ -17,6 +19,7 @@ p.lead { color: #4b5563; margin-top: 0; } p.note { color: #4b5563; font-size: .9
 figure { margin: 1rem 0; background: #fff; border: 1px solid #e5e7eb; border-radius: 10px; padding: .8rem; }
 figure img { width: 100%; height: auto; display: block; }
 figcaption { color: #4b5563; font-size: .9rem; padding-top: .5rem; }
+div.table { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; background: #fff; border: 1px solid #e5e7eb; border-radius: 10px; }
 th, td { text-align: left; padding: .45rem .8rem; border-bottom: 1px solid #eef0f3; vertical-align: top; }
 th { font-weight: 600; background: #f3f4f6; }
@@ -24,6 +27,8 @@ td.figure { text-align: right; font-variant-numeric: tabular-nums; white-space: 
 .cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(170px, 1fr)); gap: .8rem; margin: 1.3rem 0; }
 .card { background: #fff; border: 1px solid #e5e7eb; border-radius: 10px; padding: .8rem 1rem; }
 .card b { display: block; font-size: 1.45rem; } .card span { color: #4b5563; font-size: .88rem; }
+@media (max-width: 640px) { main { padding: 1.2rem .7rem 3rem; } th, td { padding: .35rem .5rem; font-size: .9rem; } }
+@media print { body { background: #fff; } figure, tr { break-inside: avoid; } }
 .good { color: #047857; } .bad { color: #b91c1c; } .skip { color: #92400e; }
 """
 
@@ -50,10 +55,12 @@ class Picture:
     Args:
         path: the file; its bytes go into the page.
         caption: one or two sentences on what to see.
+        narrow: the same for a narrow page, or None.
     """
 
     path: Path
     caption: str
+    narrow: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,7 @@ class Section:
         columns: heading of each column of the table.
         rows: cells of the table.
         pictures: pictures below the table.
+        points: a list below the text, one sentence a point.
     """
 
     title: str
@@ -73,6 +81,7 @@ class Section:
     columns: Sequence[str] = ()
     rows: Sequence[Sequence[str]] = ()
     pictures: Sequence[Picture] = ()
+    points: Sequence[str] = ()
 
 
 def write_report(path: Path, title: str, lead: str, cards: Sequence[Card], sections: Sequence[Section]) -> None:
@@ -103,23 +112,41 @@ def _text(value: str) -> str:
     return html.escape(value, quote=True)
 
 
+def _is_figure(cell: str) -> bool:
+    """Whether a cell holds numbers, which are set right and on one line, rather than words."""
+    return len(cell) <= MOST_FIGURE and (cell == "–" or any(letter.isdigit() for letter in cell))
+
+
 def _section(section: Section) -> str:
     parts = [f"<h2>{_text(section.title)}</h2>"]
     if section.text:
         parts.append(f"<p>{_text(section.text)}</p>")
+    if section.points:
+        parts.append("<ul>" + "".join(f"<li>{_text(point)}</li>" for point in section.points) + "</ul>")
     if section.rows:
         head = "".join(f"<th>{_text(column)}</th>" for column in section.columns)
         rows = "".join(
             "<tr>"
-            + "".join(f"<td{'' if i == 0 else ' class=figure'}>{_text(cell)}</td>" for i, cell in enumerate(row))
+            + "".join(
+                f"<td{' class=figure' if i and _is_figure(cell) else ''}>{_text(cell)}</td>"
+                for i, cell in enumerate(row)
+            )
             + "</tr>"
             for row in section.rows
         )
-        parts.append(f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>")
-    for picture in section.pictures:
-        data = base64.b64encode(picture.path.read_bytes()).decode("ascii")
-        parts.append(
-            f'<figure><img alt="{_text(picture.caption)}" src="data:image/png;base64,{data}">'
-            f"<figcaption>{_text(picture.caption)}</figcaption></figure>"
-        )
+        table = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+        parts.append(f'<div class="table">{table}</div>')
+    parts += [_figure(picture) for picture in section.pictures]
     return "".join(parts)
+
+
+def _figure(picture: Picture) -> str:
+    narrow = ""
+    if picture.narrow is not None:
+        narrow = f'<source media="(max-width: {NARROW_PAGE}px)" srcset="{_data(picture.narrow)}">'
+    image = f'<picture>{narrow}<img alt="{_text(picture.caption)}" src="{_data(picture.path)}"></picture>'
+    return f"<figure>{image}<figcaption>{_text(picture.caption)}</figcaption></figure>"
+
+
+def _data(path: Path) -> str:
+    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")

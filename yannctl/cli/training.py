@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from yannctl import PwaLaw, rl
 
-COMMAND_FILE, LAW_FILE = "command.json", "law.safetensors"
+COMMAND_FILE, LAW_FILE, CONTROLLER_FILE = "command.json", "law.safetensors", "deployed.safetensors"
 
 
 class Algorithm(StrEnum):
@@ -107,6 +107,7 @@ def train(
     resume: Annotated[
         Path | None, typer.Option("--resume", help="Go on in this run folder; only --steps may be given with it.")
     ] = None,
+    report: Annotated[bool, typer.Option(help="End with a page about the run, report.html in its folder.")] = True,
     json: Json = False,
 ) -> None:
     """Fine-tune a law on the true plant; the deployed policy changes only through the gate."""
@@ -130,7 +131,9 @@ def train(
     except KeyboardInterrupt:
         output.line(f"\ninterrupted; go on with: yannctl train --resume {folder}")
         raise
-    _report(result, folder, output)
+    more = _controller(result, environment, folder, output) if command.law else {}
+    more |= _page(result, environment, command, folder, output) if report else {}
+    _report(result, folder, output, more)
 
 
 def _run(command: Command, environment: "gymnasium.Env", folder: Path, output: Output) -> "rl.TrainingResult":
@@ -282,7 +285,43 @@ def _law_for(law: "PwaLaw", environment: "gymnasium.Env", name: str) -> None:
         raise ModelError("--law", f"{made}, but {wanted}", remedy=remedy)
 
 
-def _report(result: "rl.TrainingResult", out: Path, output: Output) -> None:
+def _page(
+    result: "rl.TrainingResult", environment: "gymnasium.Env", command: Command, folder: Path, output: Output
+) -> dict[str, Any]:
+    """Write the page about the run, and give what it found."""
+    from .training_page import write_training_page
+
+    path, found = write_training_page(result, environment, asdict(command), folder)
+    if found is None:
+        return {"report": path}
+    mean, low, high = found.gain("tuned")
+    before = "law" if command.law else "start"
+    interval = f"{mean:+.4g} (95 %: {low:+.4g} to {high:+.4g})"
+    output.line(f"deployed - {before} over {len(found.starts)} fresh common starts: {interval}")
+    gain = {"gain": mean, "gain_interval": [low, high], "gap_closed": found.gap_closed()}
+    return {"report": path, **gain, "deployed_interventions": float(found.rows["tuned"].interventions.mean())}
+
+
+def _controller(
+    result: "rl.TrainingResult", environment: "gymnasium.Env", folder: Path, output: Output
+) -> dict[str, Any]:
+    """Write the deployed policy as a controller file, with its certificate where there is one."""
+    from yannctl import export
+    from yannctl.assurance import certificate_bytes
+
+    path, guard = folder / CONTROLLER_FILE, result.safeguard
+    plant: Any = environment.unwrapped
+    export.save_policy(path, result.deployed, plant.plant.nominal, metadata={"filter": guard.line()})
+    if guard.certificate is not None:
+        export.attach_certificate(path, certificate_bytes(guard.certificate))
+    carried = "" if guard.filter is None else ", its certificate in it" if guard.certificate is not None else (
+        f"; it must run behind the filter {guard.name}, which has no certificate file"
+    )  # fmt: skip
+    output.line(f"deployed policy: {path}{carried}")
+    return {"controller": path, "certified": guard.certificate is not None}
+
+
+def _report(result: "rl.TrainingResult", out: Path, output: Output, more: dict[str, Any]) -> None:
     """Say what came out."""
     last = result.history[-1] if result.history else {"deployed_return": None, "learning_return": None}
     facts = jsonlib.loads((out / "settings.json").read_text())["facts"]
@@ -294,6 +333,8 @@ def _report(result: "rl.TrainingResult", out: Path, output: Output) -> None:
     else:
         output.line("no comparison was made: the first comes after the warm-up; the deployed policy is the first one")
     output.line(f"logs and checkpoint in {out}; look at them with: tensorboard --logdir {out}")
+    if "report" in more:
+        output.line(f"report: {more['report']}")
     output.result(
         {
             "deployed_return": last["deployed_return"],
@@ -304,5 +345,6 @@ def _report(result: "rl.TrainingResult", out: Path, output: Output) -> None:
             "interventions": last.get("interventions"),
             "promotions": sum(event.decision == "promoted" for event in result.gate_events),
             "run": out,
+            **more,
         }
     )

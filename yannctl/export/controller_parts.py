@@ -16,7 +16,7 @@ from yannctl.errors import FileFormatError, ModelError
 from yannctl.pwa.law import PwaLaw
 
 from .clip_tables import ClipTables
-from .controller_file import ControllerFile, load_controller
+from .controller_file import ControllerFile, certificate_of, load_controller
 from .policy_file import KEY, policy_of
 from .residual_tables import ACTIVATIONS, ResidualTables
 
@@ -81,10 +81,11 @@ def read_parts(path: str | Path) -> tuple[PwaLaw, ResidualTables | None, ClipTab
         path: a file written by `PwaLaw.save`, `save_controller` or `save_policy`.
 
     Returns:
-        The law, the learned part and the filter, None where there is none.
+        The law, the learned part and the filter, None where there is none; the filter of a certificate in the file
+        where it brings no other, proved again.
 
     Raises:
-        FileFormatError: neither kind of file, or a damaged one.
+        FileFormatError: neither kind of file, a damaged one, or a certificate whose proof does not hold.
     """
     try:
         content = load_controller(path)
@@ -93,8 +94,11 @@ def read_parts(path: str | Path) -> tuple[PwaLaw, ResidualTables | None, ClipTab
             raise
         return PwaLaw.load(path), None, None
     if KEY in content.metadata:
-        return content.law, _policy_residual(content, str(path)), None
-    return content.law, *controller_parts(content.extension)
+        residual, clip = _policy_residual(content, str(path)), None
+    else:
+        residual, clip = controller_parts(content.extension)
+    certificate = certificate_of(content, str(path)) if clip is None else None
+    return content.law, residual, clip if certificate is None else ClipTables.of(certificate)
 
 
 def certified_clip(path: str | Path, law: PwaLaw) -> ClipTables:
