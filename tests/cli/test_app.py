@@ -194,9 +194,13 @@ def test_training_refuses_a_law_for_another_plant_and_a_used_folder(problem, tmp
 
 
 def test_a_run_too_short_for_the_gate_says_so(tmp_path, capsys):
-    code, out, _ = run(["train", "--steps", "5", "--out", str(tmp_path / "run"), "--json"], capsys)
+    code, out, err = run(["train", "--steps", "5", "--out", str(tmp_path / "run"), "--json"], capsys)
     assert code == 0
-    assert json.loads(out.splitlines()[-1])["deployed_return"] is None
+    found = json.loads(out.splitlines()[-1])
+    assert found["deployed_return"] is None
+    assert found["gain"] == 0.0
+    assert Path(found["report"]).stat().st_size > 100_000
+    assert f"report: {found['report']}" in err
 
 
 @pytest.mark.parametrize(
@@ -206,7 +210,7 @@ def test_a_run_too_short_for_the_gate_says_so(tmp_path, capsys):
 def test_training_says_which_filter_it_is_behind(choice, said, used, tmp_path, capsys):
     folder = tmp_path / "run"
     command = ["train", "--env", "yannctl/CSTR-v0", "--filter", choice, "--steps", "5", "--out", str(folder), "--json"]
-    code, out, err = run(command, capsys)
+    code, out, err = run([*command, "--no-report"], capsys)
     assert code == 0
     assert said in err
     assert said in json.loads((folder / "settings.json").read_text())["facts"]["filter"]

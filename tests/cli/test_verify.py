@@ -117,6 +117,20 @@ def test_a_certificate_travels_with_its_controller_and_is_proved_again(law, cert
     assert out["certificate"]["inequalities"] == certificate.check().n_checked
 
 
+def test_code_of_a_policy_brings_the_filter_of_its_certificate(law, certificate, tmp_path):
+    from yannctl.assurance import certificate_bytes
+    from yannctl.export import attach_certificate, read_parts
+
+    policy = extend(encode_actor(law), Bounds([-5.0, -5.0], [5.0, 5.0], [-1.0], [1.0]), (8,))
+    save_policy(tmp_path / "policy", policy)
+    assert read_parts(tmp_path / "policy")[2] is None
+    attach_certificate(tmp_path / "policy", certificate_bytes(certificate))
+    _, residual, clip = read_parts(tmp_path / "policy")
+    assert residual is not None
+    np.testing.assert_array_equal(clip.F_low, certificate.clip().F_low)
+    np.testing.assert_array_equal(clip.g_high, certificate.clip().g_high)
+
+
 def test_a_wrong_certificate_in_a_controller_is_named_with_its_row(law, certificate, tmp_path, capsys, monkeypatch):
     from dataclasses import replace
 
