@@ -236,15 +236,16 @@ def _upright(name: str, variant: str, what: _Variant, plant: Pendulum) -> Scenar
     space = ("Q:theta", "Q:theta_dot", "R:torque", "backoff")
     tunable = {"tuned": Tunable(lambda weights: linear(UPRIGHT, weights), space)}
     rows: dict[str, Factory] = {"linear": linear(UPRIGHT), "offset-free": offset_free}
-    if variant == "nominal":  # the proof covers g +-1 % and m +-3 %, neither push nor noise
-        keep = guard("pendulum-upright")
+    # The proof covers g +-1 % and m +-3 %, neither push nor noise.
+    keep = guard("pendulum-upright") if variant == "nominal" else None
+    if keep is not None:
         rows |= guarded_rows(keep, rows)
         tunable |= tunable_behind(keep, tunable)
         inside = keep.safe_set.contains
     else:
         inside = _recoverable(plant)
     rows |= tuned_rows(name, variant, tunable)
-    if variant == "nominal":
+    if keep is not None:
         rows["filtered-best"] = filtered_best(keep)
     rows["nmpc"] = nmpc(UPRIGHT_HORIZON, swing=False)
     return Scenario(
@@ -262,6 +263,7 @@ def _upright(name: str, variant: str, what: _Variant, plant: Pendulum) -> Scenar
         limits=(-UPRIGHT, UPRIGHT),
         certain=not (what.condition.disturbed or what.condition.noisy),
         tunable=tunable,
+        safety_filter=keep,
     )
 
 

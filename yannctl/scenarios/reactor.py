@@ -283,6 +283,7 @@ def make(name: str, variant: str) -> Scenario:
         limits=(np.array([-np.inf, -np.inf]), np.array([np.inf, plant.T_max])),
         certain=exact,
         tunable=tunable,
+        safety_filter=keep if exact else None,
     )
 
 

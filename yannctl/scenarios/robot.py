@@ -208,4 +208,5 @@ def make(name: str, variant: str) -> Scenario:
         settled=np.array([0.02, np.inf, np.inf, np.inf, np.inf]),
         certain=exact,
         tunable=tunable,
+        safety_filter=keep if exact else None,
     )

@@ -6,6 +6,7 @@ from types import MappingProxyType
 
 import numpy as np
 
+from yannctl.assurance import SafetyFilter
 from yannctl.controllers import AbstractController
 from yannctl.errors import ModelError
 from yannctl.plant import AbstractPlant
@@ -88,6 +89,7 @@ class Scenario:
         certain: whether `best` knows all of the truth in advance, so that no other row may be better by more than 1 %.
         short_starts: starts of the short form.
         tunable: what may be tuned, by name of the row.
+        safety_filter: filter whose proof covers every true plant of the condition, or None.
     """
 
     name: str
@@ -105,6 +107,7 @@ class Scenario:
     certain: bool = True
     short_starts: int = 10
     tunable: Mapping[str, Tunable] = field(default_factory=lambda: MappingProxyType({}))
+    safety_filter: SafetyFilter | None = None
 
     @property
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
