@@ -1,4 +1,4 @@
-"""A controller without memory as a torch module: a law that learning may start from where no explicit one is at hand."""
+"""A controller without memory as a torch module: a law that learning starts from where no explicit one is at hand."""
 
 from typing import Any
 

@@ -1,0 +1,225 @@
+"""Learning behind the gate against learners from scratch, linear rivals and the best attainable: rows, tables, figure.
+
+    python benchmarks/learning.py [--short] [--tasks a,b] [--methods x,y] [--seeds 0-9] [--results FOLDER] [--again x]
+
+A row is a task, a method and a seed, in a file of its own that is written whole: a run that was stopped goes on with
+the rows that are missing. Exit code 0 when every target that the rows speak of holds, 1 otherwise; the short form
+makes a few rows of a few hundred steps and checks only that all parts work.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+sys.path.insert(0, str(Path(__file__).parent))
+from learning_rows import FORMAT, FULL, METHODS, control_row, train_row
+from learning_summary import summarise
+from learning_text import table
+
+from yannctl.errors import ModelError
+from yannctl.files import write_whole
+from yannctl.scenarios.learning import TASKS, LearningTask, learning_task
+
+__all__ = ["main", "run", "table"]
+
+RESULTS = Path("runs/learning")
+FIRST_SEEDS = 3  # every method gets these before any gets more
+SHORT_STEPS, SHORT_METHODS = 600, ("ours", "td3-scratch", "sb3-td3")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One row to make.
+
+    Args:
+        task: name, with a variant after a colon.
+        method: name; of a control "rival" or "bound" stands before it.
+        seed: seed, None for a control.
+        steps: budget of plant steps.
+    """
+
+    task: str
+    method: str
+    seed: int | None
+    steps: int
+
+    @property
+    def file(self) -> str:
+        """Name of its file."""
+        return (
+            "_".join([self.task.replace(":", "-"), self.method, *([] if self.seed is None else [f"{self.seed:02d}"])])
+            + ".json"
+        )
+
+
+def run(
+    short: bool = False,
+    tasks: Sequence[str] = (),
+    methods: Sequence[str] = (),
+    seeds: Sequence[int] = (0, 1, 2),
+    results: Path | None = None,
+    again: Sequence[str] = (),
+    steps: int | None = None,
+    say: Callable[[str], None] = print,
+) -> dict[str, Any]:
+    """Make the rows that are missing, then the tables of all rows asked for.
+
+    Args:
+        short: a few rows of a few hundred steps, for correctness only.
+        tasks: names, "cstr-setpoint" or "robot-kappa6:nominal"; empty for all.
+        methods: names; empty for all.
+        seeds: of the methods that learn.
+        results: folder of the rows; None: `RESULTS`, or a temporary one for the short form.
+        again: methods whose rows are made anew even where they are there.
+        steps: budget of plant steps instead of each task's own.
+        say: called with a line when a row is done.
+
+    Returns:
+        Tables by task, and whether all targets hold.
+
+    Raises:
+        ModelError: an unknown task or method.
+    """
+    torch.set_num_threads(1)
+    chosen = tuple(tasks) or (("pendulum-swingup", "cstr-setpoint") if short else tuple(TASKS)[:3])
+    wanted = tuple(methods) or (SHORT_METHODS if short else tuple(METHODS))
+    for name in (*wanted, *again):
+        if name not in METHODS:
+            raise ModelError("methods", f"none is called {name!r}", remedy=f"choose from {', '.join(METHODS)}")
+    found = {name: learning_task(*name.split(":")) for name in chosen}
+    if short:
+        seeds, steps = (0,), steps or SHORT_STEPS
+    with tempfile.TemporaryDirectory() as spare:
+        folder = results or (Path(spare) if short else RESULTS)
+        rows = _make(_queue(found, wanted, seeds, steps), found, folder, again, say)
+    summary = summarise(rows)
+    targets = [target["ok"] for part in summary.values() for target in part["targets"]]
+    ok = all(row["status"] in {"done", "not installed"} for row in rows)
+    return {"tasks": summary, "rows": len(rows), "short": short, "ok": ok and (short or all(targets))}
+
+
+def _queue(
+    found: dict[str, LearningTask], methods: Sequence[str], seeds: Sequence[int], steps: int | None
+) -> list[Job]:
+    """Controls first, then the first seeds of every task, then the rest."""
+    jobs = []
+    for name, task in found.items():
+        rows = [*(f"rival-{row}" for row in task.rivals()), *(f"bound-{row}" for row in task.bounds())]
+        jobs += [Job(name, row, None, 0) for row in rows]
+    for part in (seeds[:FIRST_SEEDS], *([seed] for seed in seeds[FIRST_SEEDS:])):
+        for name, task in found.items():
+            budget = steps or FULL[name.partition(":")[0]]
+            jobs += [Job(name, method, seed, budget) for seed in part for method in methods if _applies(task, method)]
+    return jobs
+
+
+def _applies(task: LearningTask, method: str) -> bool:
+    """Whether a method differs from the others on a task: leaving out a filter needs one."""
+    return METHODS[method].filtered or task.safety_filter is not None
+
+
+def _make(
+    jobs: list[Job], found: dict[str, LearningTask], folder: Path, again: Sequence[str], say: Callable[[str], None]
+) -> list[dict[str, Any]]:
+    """Read the rows that are there and make the others."""
+    rows: list[dict[str, Any]] = []
+    with tqdm(jobs, unit="row", disable=None) as bar:
+        for job in bar:
+            bar.set_postfix_str(job.file.removesuffix(".json"))
+            row = None if job.method in again else read_row(folder / job.file)
+            if row is None:
+                begin = time.perf_counter()
+                row = _one(found[job.task], job)
+                write_whole(folder / job.file, (json.dumps(row, default=float) + "\n").encode())
+                say(f"{job.file.removesuffix('.json')}: {row['status']}, {time.perf_counter() - begin:.0f} s")
+            rows.append(row)
+    return rows
+
+
+def read_row(path: Path) -> dict[str, Any] | None:
+    """Read a row.
+
+    Args:
+        path: its file.
+
+    Returns:
+        The row; None where there is none, or one of another format.
+    """
+    try:
+        row = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    return row if isinstance(row, dict) and row.get("format") == FORMAT else None
+
+
+def _one(task: LearningTask, job: Job) -> dict[str, Any]:
+    kind, _, name = job.method.partition("-")
+    if job.seed is not None:
+        return train_row(task, job.method, job.seed, job.steps)
+    make = (task.rivals() if kind == "rival" else task.bounds())[name]
+    row = control_row(task, kind, name, make)
+    if kind == "bound" and name == next(iter(task.bounds())):
+        row |= {"method": "best", "source": name}
+    return row
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--short", action="store_true")
+    parser.add_argument("--tasks", default="")
+    parser.add_argument("--methods", default="")
+    parser.add_argument("--seeds", default="0-2")
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--results", type=Path)
+    parser.add_argument("--again", default="")
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args()
+    result = run(
+        given.short, names(given.tasks), names(given.methods), numbers(given.seeds), given.results,
+        names(given.again), given.steps, lambda line: print(line, flush=True),
+    )  # fmt: skip
+    print(table(result))
+    if given.json:
+        given.json.write_text(json.dumps(result, indent=1))
+    sys.exit(0 if result["ok"] else 1)
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Split names at commas.
+
+    Args:
+        text: as typed.
+    """
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    """Read seeds: "0-9" or "0,3,5".
+
+    Args:
+        text: as typed.
+
+    Raises:
+        ModelError: no whole numbers.
+    """
+    found: list[int] = []
+    try:
+        for part in names(text):
+            first, _, last = part.partition("-")
+            found += range(int(first), int(last or first) + 1)
+    except ValueError:
+        raise ModelError("--seeds", f"got {text!r}", remedy='write "0-9" or "0,3,5"') from None
+    return tuple(found)
+
+
+if __name__ == "__main__":
+    main()

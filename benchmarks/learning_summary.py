@@ -1,0 +1,205 @@
+"""Turns the rows of the learning benchmark into its tables: each seed's figures, medians, ratios, targets."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from learning_metrics import (
+    gap_closed,
+    median_steps,
+    quartiles,
+    regret,
+    relative_gain,
+    steps_to_close,
+    steps_to_stay,
+    worst_difference,
+)
+
+Row = dict[str, Any]
+ONE_UPDATE = ("dsact-scratch", "td3-scratch", "ddpg-scratch", "sb3-sac", "sb3-td3", "sb3-ddpg")
+EQUAL = ("dsact-scratch-8", "td3-scratch-8")
+SCRATCH = (*ONE_UPDATE, *EQUAL, "scratch-unfiltered")
+OURS = "ours"
+GAP_TARGETS = {"pendulum-swingup": 0.95, "cstr-setpoint": 0.90, "robot-kappa6": 0.80}
+GAIN_TASKS = ("cstr-setpoint", "robot-kappa6")
+
+
+def summarise(rows: Sequence[Row]) -> dict[str, Any]:
+    """Make the tables of all tasks.
+
+    Args:
+        rows: of any tasks, methods and seeds.
+
+    Returns:
+        By task: controls, methods, comparison, targets.
+    """
+    tasks = dict.fromkeys(row["task"] for row in rows)
+    return {task: _task([row for row in rows if row["task"] == task]) for task in tasks}
+
+
+def _task(rows: list[Row]) -> dict[str, Any]:
+    controls = {row["method"]: _control(row) for row in rows if "kind" in row}
+    if not {"linear", "best"} <= set(controls):
+        return {"controls": controls, "methods": {}, "targets": []}
+    linear, best = controls["linear"]["cost"], controls["best"]["cost"]
+    trained: dict[str, list[Row]] = {}
+    missing = {row["method"]: row["status"] for row in rows if "kind" not in row and row["status"] == "not installed"}
+    for row in rows:
+        if "kind" not in row and row["status"] == "done":
+            trained.setdefault(row["method"], []).append(row)
+    stopped = [row for row in rows if row["status"].startswith("stopped")]
+    for found in trained.values():
+        found.sort(key=lambda row: row["seed"])
+    methods = {name: _method(found, linear, best) for name, found in trained.items()}
+    rival = min((name for name in controls if controls[name]["kind"] == "rival"), key=lambda n: controls[n]["cost"])
+    result = {
+        "controls": controls, "best_rival": rival, "methods": methods, "not_installed": sorted(missing),
+        "stopped": [f"{row['method']} seed {row['seed']}: {row['status']}" for row in stopped],
+    }  # fmt: skip
+    if OURS in trained:
+        costs = {row["method"]: np.array(row["deployed"]["costs"]) for row in rows if "kind" in row}
+        result["comparison"] = _compare(trained, methods, costs[rival], best)
+        result["targets"] = _targets(rows[0]["task"].split(":")[0], result)
+    return result
+
+
+def _control(row: Row) -> dict[str, Any]:
+    found = row["deployed"]
+    costs = np.array(found["costs"])
+    return {
+        "kind": row["kind"], "source": row.get("source", row["method"]), "cost": float(costs.mean()),
+        "violating": found["violating"], "worst": found["worst"], "interventions": found["interventions"],
+    }  # fmt: skip
+
+
+def _method(rows: list[Row], linear: float, best: float) -> dict[str, Any]:
+    seeds = [_seed(row, linear, best) for row in rows]
+    figures = [key for key in seeds[0] if key not in {"seed", "commit"}]
+    spread = {}
+    for key in figures:
+        values = [np.inf if seed[key] is None else seed[key] for seed in seeds]
+        finite = bool(np.isfinite(values).all())
+        middle, low, high = quartiles(values) if finite else (median_steps([s[key] for s in seeds]), None, None)
+        spread[key] = {"median": middle, "low": low, "high": high}
+    return {"title": rows[0]["title"], "n": len(rows), "steps": rows[0]["steps"], "figures": spread, "seeds": seeds}
+
+
+def _seed(row: Row, linear: float, best: float) -> dict[str, Any]:
+    curve, steps = row["curve"], [entry["step"] for entry in row["curve"]]
+    learning = [entry["learning"] for entry in curve]
+    deployed = [entry.get("deployed", entry["learning"]) for entry in curve]
+    gated = "deployed" in curve[-1]
+    last = curve[-1]
+    return {
+        "seed": row["seed"],
+        "gap_deployed": gap_closed(linear, best, deployed[-1]),
+        "gap_learning": gap_closed(linear, best, learning[-1]),
+        "steps_deployed": steps_to_close(steps, deployed, linear, best),
+        "steps_learning": steps_to_close(steps, learning, linear, best),
+        "steps_learning_stays": steps_to_stay(steps, learning, linear, best),
+        "worst_deployed_minus_linear": worst_difference(deployed, linear)
+        if gated
+        else worst_difference(learning, linear),
+        "worst_learning_minus_linear": worst_difference(learning, linear),
+        "paid": last["paid"],
+        "regret": regret(steps, [e["paid"] for e in curve], [e["episodes"] for e in curve], best, steps[-1]),
+        "violations_training": last["violations"],
+        "filter_changed_training": last["changed"] / max(1, steps[-1]),
+        "violating_deployed": last.get("deployed_violations", last["learning_violations"]),
+        "interventions_deployed": last.get("interventions", row["learning"]["interventions"]),
+        "cpu_s": row["cpu_s"],
+        "wall_s": row["wall_s"],
+        "commit": row["commit"],
+    }
+
+
+def _compare(trained: dict[str, list[Row]], methods: dict, rival: np.ndarray, best: float) -> dict[str, Any]:
+    ours = trained[OURS]
+    gain, low, high = relative_gain(np.array([row["deployed"]["costs"] for row in ours]), rival)
+    result: dict[str, Any] = {"gain_over_best_rival": [gain, low, high]}
+    for key, names in (("published", ONE_UPDATE), ("equal_updates", EQUAL)):
+        there = [name for name in names if name in trained]
+        if not there:
+            continue
+        own = median_steps([seed["steps_deployed"] for seed in methods[OURS]["seeds"]])
+        reached = {name: median_steps([seed["steps_learning"] for seed in methods[name]["seeds"]]) for name in there}
+        peer = min(there, key=lambda name: (reached[name], -methods[name]["figures"]["gap_learning"]["median"]))
+        slower = max(own, reached[peer])
+        horizon = min(slower, *(methods[name]["steps"] for name in (OURS, peer)))
+        paid = {name: [_regret(row, best, horizon) for row in trained[name]] for name in (OURS, peer)}
+        result[key] = {
+            "peer": peer, "steps_ours": own, "steps_peer": reached[peer], "ratio": _ratio(own, reached[peer]),
+            "steps_of_all": reached, "regret_until": horizon,
+            "regret_ours": float(np.median(paid[OURS])), "regret_peer": float(np.median(paid[peer])),
+            "regret_ratio": _ratio(float(np.median(paid[OURS])), float(np.median(paid[peer]))),
+        }  # fmt: skip
+    return result
+
+
+def _regret(row: Row, best: float, until: float) -> float:
+    curve = row["curve"]
+    columns = ([entry[key] for entry in curve] for key in ("step", "paid", "episodes"))
+    return regret(*columns, best, until)
+
+
+def _ratio(own: float, other: float) -> float | None:
+    """Quotient; 0 where only the other one never gets there, None where ours does not."""
+    if not np.isfinite(own):
+        return None
+    return own / other if np.isfinite(other) and other > 0 else (0.0 if own < other else None)
+
+
+def _targets(task: str, result: dict[str, Any]) -> list[dict[str, Any]]:
+    ours, comparison = result["methods"][OURS], result["comparison"]
+    figures = {key: value["median"] for key, value in ours["figures"].items()}
+    worst = min(seed["worst_deployed_minus_linear"] for seed in ours["seeds"])
+    level = result["controls"]["linear"]["cost"]
+    found = [
+        _target(
+            "deployed - linear, worst evaluation of all seeds",
+            worst,
+            ">= 0 within the test's error",
+            worst >= -0.01 * level,
+        ),
+    ]
+    if task in GAP_TARGETS:
+        share = GAP_TARGETS[task]
+        found.append(
+            _target(
+                "gap closed at the end, median",
+                figures["gap_deployed"],
+                f">= {share}",
+                figures["gap_deployed"] >= share,
+            )
+        )
+    if task in GAIN_TASKS:
+        gain, low, _ = comparison["gain_over_best_rival"]
+        found.append(
+            _target("cheaper than the best linear rival", gain, ">= 0.05, interval above 0", gain >= 0.05 and low > 0)
+        )
+    for key, limit in (("published", 0.33), ("equal_updates", 0.8)):
+        if key in comparison:
+            part = comparison[key]
+            ratio = part["ratio"]
+            found.append(
+                _target(
+                    f"steps to 95 %, ours / {part['peer']}", ratio, f"<= {limit}", ratio is not None and ratio <= limit
+                )
+            )
+            if key == "published":
+                paid = part["regret_ratio"]
+                found.append(
+                    _target(
+                        f"cost above optimum, ours / {part['peer']}", paid, "<= 0.33", paid is not None and paid <= 0.33
+                    )
+                )
+    if task != "pendulum-swingup":
+        violations = sum(seed["violations_training"] for seed in ours["seeds"])
+        found.append(_target("hard violations in training, all seeds", violations, "0", violations == 0))
+        share = figures["interventions_deployed"]
+        found.append(_target("inputs of the deployed policy that the filter changes", share, "<= 0.05", share <= 0.05))
+    return found
+
+
+def _target(what: str, figure: Any, target: str, ok: bool) -> dict[str, Any]:
+    return {"what": what, "figure": figure, "target": target, "ok": bool(ok)}

@@ -1,0 +1,58 @@
+"""The tables of the learning benchmark as text."""
+
+import math
+from typing import Any
+
+COLUMNS = (
+    ("gap_deployed", "gap closed, deployed", "{:.3f}"),
+    ("gap_learning", "learning", "{:.3f}"),
+    ("steps_deployed", "steps to 95 %, deployed", "{:.0f}"),
+    ("steps_learning", "learning", "{:.0f}"),
+    ("worst_deployed_minus_linear", "worst gain on the law", "{:.3g}"),
+    ("regret", "paid above optimum", "{:.4g}"),
+    ("violations_training", "violations", "{:.0f}"),
+    ("interventions_deployed", "filter acts", "{:.3f}"),
+    ("cpu_s", "CPU s", "{:.0f}"),
+)
+
+
+def table(result: dict[str, Any]) -> str:
+    """All tables as text.
+
+    Args:
+        result: from `learning.run`.
+    """
+    lines: list[str] = []
+    for name, part in result["tasks"].items():
+        lines += ["", f"{name}: mean cost on the common test starts (runs that violate a hard limit)"]
+        lines += [f"  {row:<24} {who['cost']:10.4f} ({who['violating']})" for row, who in part["controls"].items()]
+        lines += _methods(part["methods"])
+        lines += [f"  {row}: not installed" for row in part.get("not_installed", [])]
+        lines += [f"  {line}" for line in part.get("stopped", [])]
+        lines += [_target(target) for target in part["targets"]]
+    return "\n".join(lines).strip()
+
+
+def _methods(methods: dict[str, Any]) -> list[str]:
+    if not methods:
+        return []
+    head = (
+        "  "
+        + f"{'method (median of seeds)':<26} {'seeds':>5} {'steps':>6}"
+        + "".join(f" {title:>23}" for _, title, _ in COLUMNS)
+    )
+    lines = [head]
+    for name, method in methods.items():
+        cells = "".join(f" {_figure(method['figures'][key]['median'], form):>23}" for key, _, form in COLUMNS)
+        lines.append(f"  {name:<26} {method['n']:>5} {method['steps']:>6}{cells}")
+    return lines
+
+
+def _figure(value: Any, form: str) -> str:
+    return "never" if value is None or math.isinf(value) else form.format(value)
+
+
+def _target(target: dict[str, Any]) -> str:
+    figure = target["figure"]
+    text = "not reached" if figure is None else f"{figure:.4g}"
+    return f"  {'ok    ' if target['ok'] else 'MISSED'} {target['what']:<58} {text:>12}   ({target['target']})"
