@@ -1,6 +1,6 @@
 """Learning behind the gate against learners from scratch, linear rivals and the best attainable: rows, tables, figure.
 
-    python benchmarks/learning.py [--short] [--tasks a,b] [--methods x,y] [--seeds 0-9] [--results FOLDER] [--again x]
+    python benchmarks/learning.py [--short] [--tasks a,b] [--methods x,y] [--seeds 0-9] [--rows FOLDER] [--again x]
 
 A row is a task, a method and a seed, in a file of its own that is written whole: a run that was stopped goes on with
 the rows that are missing. Exit code 0 when every target that the rows speak of holds, 1 otherwise; the short form
@@ -179,12 +179,12 @@ def main() -> None:
     parser.add_argument("--methods", default="")
     parser.add_argument("--seeds", default="0-2")
     parser.add_argument("--steps", type=int)
-    parser.add_argument("--results", type=Path)
+    parser.add_argument("--rows", type=Path)
     parser.add_argument("--again", default="")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     result = run(
-        given.short, names(given.tasks), names(given.methods), numbers(given.seeds), given.results,
+        given.short, names(given.tasks), names(given.methods), numbers(given.seeds), given.rows,
         names(given.again), given.steps, lambda line: print(line, flush=True),
     )  # fmt: skip
     print(table(result))

@@ -63,13 +63,13 @@ class PeerPolicy(nn.Module):
     def __init__(self, model: Any, scaled: Scaled) -> None:
         super().__init__()
         self.model, self.features = model, scaled.features
-        self.middle, self.half = torch.from_numpy(scaled.middle), torch.from_numpy(scaled.half)
+        self.centre, self.reach = torch.from_numpy(scaled.middle), torch.from_numpy(scaled.half)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Evaluate: (n, nx) -> (n, nu)."""
         seen = self.features(x).float().numpy()
         action, _ = self.model.predict(seen, deterministic=True)
-        return self.middle + self.half * torch.from_numpy(np.asarray(action, float))
+        return self.centre + self.reach * torch.from_numpy(np.asarray(action, float))
 
 
 def train_peer(

@@ -138,8 +138,8 @@ def _compare(trained: dict[str, list[Row]], methods: dict, rival: np.ndarray, be
 
 def _regret(row: Row, best: float, until: float) -> float:
     curve = row["curve"]
-    columns = ([entry[key] for entry in curve] for key in ("step", "paid", "episodes"))
-    return regret(*columns, best, until)
+    steps, paid, episodes = ([entry[key] for entry in curve] for key in ("step", "paid", "episodes"))
+    return regret(steps, paid, episodes, best, until)
 
 
 def _ratio(own: float, other: float) -> float | None:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from yannctl.errors import NotInstalledError
+from yannctl.errors import ModelError, NotInstalledError
 from yannctl.files import write_whole
 
 from .console import Output, plain
@@ -24,21 +24,38 @@ class Benchmark(StrEnum):
     plants = "plants"
     pil = "pil"
     learners = "learners"
+    learning = "learning"
 
 
 def bench(
     what: Annotated[
         Benchmark,
-        typer.Argument(help="mpqp: the solver; yann: networks; plants: simulation; pil: chips; learners: learning."),
+        typer.Argument(
+            help="mpqp: the solver; yann: networks; plants: simulation; pil: chips; learners: algorithms; "
+            "learning: tuned laws against their rivals."
+        ),
     ],
     short: Short = False,
     out: Annotated[Path | None, typer.Option("--out", help="Also write the figures to this JSON file.")] = None,
+    tasks: Annotated[str, typer.Option("--tasks", help="learning: names with commas; default all.")] = "",
+    methods: Annotated[str, typer.Option("--methods", help="learning: names with commas; default all.")] = "",
+    seeds: Annotated[str, typer.Option("--seeds", help='learning: "0-9" or "0,3".')] = "0-2",
+    rows: Annotated[
+        Path | None, typer.Option("--rows", help="learning: folder of the rows; those there are not made again.")
+    ] = None,
+    again: Annotated[str, typer.Option("--again", help="learning: methods to make again all the same.")] = "",
     json: Json = False,
 ) -> None:
     """Measure a stage side by side with its peers; a peer that is missing is a row `not installed`."""
     output = Output(json)
     benchmark = _load(what)
-    result = benchmark.run(short=short)
+    if what is Benchmark.learning:
+        asked = benchmark.names(tasks), benchmark.names(methods), benchmark.numbers(seeds)
+        result = benchmark.run(short, *asked, rows, benchmark.names(again), say=output.line)
+    elif tasks or methods or rows or again:
+        raise ModelError("--tasks, --methods, --rows, --again", f"bench {what.value} has no such rows")
+    else:
+        result = benchmark.run(short=short)
     output.line(benchmark.table(result))
     if out is not None:
         write_whole(out, (jsonlib.dumps(plain(result), indent=1) + "\n").encode())

@@ -39,7 +39,7 @@ TASKS = {
     "robot-kappa6": ("perturbed", ("nmpc",)),
     "pendulum-upright": ("nominal", ("filtered-best", "nmpc")),
 }
-LINEAR = ("linear", "tuned", "offset-free", "preview")
+KNOWING = ("nmpc", "dynamic-programming", "filtered-best")
 TEST_SEED, TEST_STARTS = 2000, 100  # apart from the seeds of training (below 1000) and of tuning (1000)
 AGREEMENT = 1e-9  # relative: a condition's range and the plant's own
 
@@ -157,9 +157,12 @@ class LearningTask:
 
     def rivals(self) -> dict[str, Callable[[], AbstractController]]:
         """Give the linear controllers, behind the filter where there is one, by the name of their plain row."""
-        rows = self.scenario.rows
-        names = {name: ROWS.get(name, name) if self.safety_filter is not None else name for name in LINEAR}
-        return {name: self._made(rows[row]) for name, row in names.items() if row in rows}
+        filtered = ROWS["linear"]
+        if self.safety_filter is None:
+            return {name: self._made(row) for name, row in self.scenario.rows.items() if name not in KNOWING}
+        behind = {name: row for name, row in self.scenario.rows.items() if name.startswith(filtered)}
+        named = {name.removeprefix(f"{filtered}-"): row for name, row in behind.items() if name not in KNOWING}
+        return {"linear" if name == filtered else name: self._made(row) for name, row in named.items()}
 
     def bounds(self) -> dict[str, Callable[[], AbstractController]]:
         """Give what knows the truth: the best attainable first, then the other bounds, behind the filter."""
