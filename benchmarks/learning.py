@@ -12,7 +12,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).parent))
 from learning_rows import FORMAT, FULL, METHODS, control_row, train_row
+from learning_stacked import train_stacked
 from learning_summary import summarise
 from learning_text import table
 
@@ -38,26 +39,28 @@ SHORT_STEPS, SHORT_METHODS = 600, ("ours", "td3-scratch", "sb3-td3")
 
 @dataclass(frozen=True)
 class Job:
-    """One row to make.
+    """Rows of one task and method to make.
 
     Args:
         task: name, with a variant after a colon.
         method: name; of a control "rival" or "bound" stands before it.
-        seed: seed, None for a control.
+        seeds: seeds, none for a control.
         steps: budget of plant steps.
     """
 
     task: str
     method: str
-    seed: int | None
+    seeds: tuple[int, ...]
     steps: int
 
-    @property
-    def file(self) -> str:
-        """Name of its file."""
+    def file(self, seed: int | None = None) -> str:
+        """Name of the file of a row.
+
+        Args:
+            seed: its seed, None for a control.
+        """
         return (
-            "_".join([self.task.replace(":", "-"), self.method, *([] if self.seed is None else [f"{self.seed:02d}"])])
-            + ".json"
+            "_".join([self.task.replace(":", "-"), self.method, *([] if seed is None else [f"{seed:02d}"])]) + ".json"
         )
 
 
@@ -114,11 +117,11 @@ def _queue(
     jobs = []
     for name, task in found.items():
         rows = [*(f"rival-{row}" for row in task.rivals()), *(f"bound-{row}" for row in task.bounds())]
-        jobs += [Job(name, row, None, 0) for row in rows]
-    for part in (seeds[:FIRST_SEEDS], *([seed] for seed in seeds[FIRST_SEEDS:])):
+        jobs += [Job(name, row, (), 0) for row in rows]
+    for part in (tuple(seeds[:FIRST_SEEDS]), tuple(seeds[FIRST_SEEDS:])):
         for name, task in found.items():
             budget = steps or FULL[name.partition(":")[0]]
-            jobs += [Job(name, method, seed, budget) for seed in part for method in methods if _applies(task, method)]
+            jobs += [Job(name, method, part, budget) for method in methods if part and _applies(task, method)]
     return jobs
 
 
@@ -132,16 +135,18 @@ def _make(
 ) -> list[dict[str, Any]]:
     """Read the rows that are there and make the others."""
     rows: list[dict[str, Any]] = []
-    with tqdm(jobs, unit="row", disable=None) as bar:
+    with tqdm(jobs, unit="job", disable=None) as bar:
         for job in bar:
-            bar.set_postfix_str(job.file.removesuffix(".json"))
-            row = None if job.method in again else read_row(folder / job.file)
-            if row is None:
-                begin = time.perf_counter()
-                row = _one(found[job.task], job)
-                write_whole(folder / job.file, (json.dumps(row, default=float) + "\n").encode())
-                say(f"{job.file.removesuffix('.json')}: {row['status']}, {time.perf_counter() - begin:.0f} s")
-            rows.append(row)
+            bar.set_postfix_str(f"{job.task} {job.method}")
+            there = {seed: read_row(folder / job.file(seed)) for seed in job.seeds or (None,)}
+            missing = [seed for seed, row in there.items() if row is None or job.method in again]
+            begin = time.perf_counter()
+            for row in _new(found[job.task], job, missing):
+                seed = row.get("seed")
+                there[seed] = row
+                write_whole(folder / job.file(seed), (json.dumps(row, default=float) + "\n").encode())
+                say(f"{job.file(seed).removesuffix('.json')}: {row['status']}, {time.perf_counter() - begin:.0f} s")
+            rows += [row for row in there.values() if row is not None]
     return rows
 
 
@@ -161,15 +166,20 @@ def read_row(path: Path) -> dict[str, Any] | None:
     return row if isinstance(row, dict) and row.get("format") == FORMAT else None
 
 
-def _one(task: LearningTask, job: Job) -> dict[str, Any]:
-    kind, _, name = job.method.partition("-")
-    if job.seed is not None:
-        return train_row(task, job.method, job.seed, job.steps)
-    make = (task.rivals() if kind == "rival" else task.bounds())[name]
-    row = control_row(task, kind, name, make)
-    if kind == "bound" and name == next(iter(task.bounds())):
-        row |= {"method": "best", "source": name}
-    return row
+def _new(task: LearningTask, job: Job, missing: Sequence[int | None]) -> Iterator[dict[str, Any]]:
+    """Make rows, seeds stacked where they may be."""
+    if missing == [None]:
+        kind, _, name = job.method.partition("-")
+        row = control_row(task, kind, name, (task.rivals() if kind == "rival" else task.bounds())[name])
+        first = kind == "bound" and name == next(iter(task.bounds()))
+        yield row | {"method": "best", "source": name} if first else row
+        return
+    seeds = [seed for seed in missing if seed is not None]
+    if METHODS[job.method].stackable and len(seeds) > 1:
+        yield from train_stacked(task, job.method, seeds, job.steps)
+        return
+    for seed in seeds:
+        yield train_row(task, job.method, seed, job.steps)
 
 
 def main() -> None:

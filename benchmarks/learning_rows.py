@@ -8,6 +8,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+from learning_cloning import law_log
 from learning_peers import ALGORITHMS as PEERS
 from learning_peers import installed, train_peer
 from torch import nn
@@ -47,6 +48,19 @@ class Method:
     filtered: bool = True
     share: float = 1.0
     cloned: bool = False
+
+    @property
+    def stackable(self) -> bool:
+        """Whether several seeds may share one stacked network: one of our learners, from scratch."""
+        return not self.law and not self.cloned and self.algorithm not in PEERS
+
+    def budget(self, steps: int) -> int:
+        """Plant steps of a run, whole evaluations.
+
+        Args:
+            steps: of the task.
+        """
+        return max(EVERY, int(steps * self.share) // EVERY * EVERY)
 
 
 ONE = {"updates_per_step": 1, "batch": 256, "warmup_steps": 500}
@@ -149,10 +163,10 @@ def train_row(task: LearningTask, name: str, seed: int, steps: int) -> dict[str,
         The row.
     """
     method, wall, cpu = METHODS[name], time.perf_counter(), time.process_time()
-    row: dict[str, Any] = {"format": FORMAT, "task": task.name, "method": name, "title": method.title, "seed": seed}
+    row = begun(task, name, seed)
     if method.algorithm in PEERS and not installed():
         return {**row, "status": "not installed"}
-    budget = max(EVERY, int(steps * method.share) // EVERY * EVERY)
+    budget = method.budget(steps)
     recorder = Recorder(task.environment(method.filtered))
     judge = Judge(task, recorder)
     events: list[dict[str, Any]] = []
@@ -160,15 +174,48 @@ def train_row(task: LearningTask, name: str, seed: int, steps: int) -> dict[str,
         if method.algorithm in PEERS:
             settings = train_peer(method.algorithm, recorder, task.nominal, budget, seed, EVERY, judge.look)
         else:
-            settings = _train_ours(task, method, recorder, judge, seed, budget, events)
+            settings = _train_ours(task, method, judge, seed, budget, events)
     except rl.TrainingError as error:
-        return {**row, "status": f"stopped: {error}", "curve": judge.curve, "events": events, **made_by()}
+        return {**row, "status": f"stopped: {error}", "curve": judge.curve, "events": events}
+    spent = time.perf_counter() - wall, time.process_time() - cpu
+    return {**row, "events": events, **finished(judge, method, budget, settings, *spent)}
+
+
+def begun(task: LearningTask, name: str, seed: int) -> dict[str, Any]:
+    """What a row says before anything is learned.
+
+    Args:
+        task: the task.
+        name: of the method.
+        seed: seed.
+
+    Returns:
+        Names, machine, commit, versions.
+    """
+    known = {"format": FORMAT, "task": task.name, "method": name, "title": METHODS[name].title, "seed": seed}
+    return {**known, **made_by()}
+
+
+def finished(
+    judge: Judge, method: Method, budget: int, settings: dict[str, Any], wall: float, cpu: float
+) -> dict[str, Any]:
+    """What a row says at its end.
+
+    Args:
+        judge: with the curve.
+        method: the method.
+        budget: plant steps.
+        settings: of the learner.
+        wall: wall time [s].
+        cpu: processor time, that of the judge included [s].
+
+    Returns:
+        Curve, costs on the test starts, times.
+    """
     return {
-        **row, "status": "done", "steps": budget, "every": EVERY, "algorithm": method.algorithm, "settings": settings,
-        "curve": judge.curve, "events": events,
-        **_final("learning", judge.learning), **_final("deployed", judge.deployed),
-        "wall_s": time.perf_counter() - wall, "cpu_s": time.process_time() - cpu, "judge_cpu_s": judge.seconds,
-        **made_by(),
+        "status": "done", "steps": budget, "every": EVERY, "algorithm": method.algorithm, "settings": settings,
+        "curve": judge.curve, **_final("learning", judge.learning), **_final("deployed", judge.deployed),
+        "wall_s": wall, "cpu_s": cpu, "judge_cpu_s": judge.seconds,
     }  # fmt: skip
 
 
@@ -202,16 +249,19 @@ def made_by() -> dict[str, Any]:
     return {"commit": known["commit"], "machine": known["machine"], "versions": versions}
 
 
+def settings_of(method: Method) -> rl.TrainingSettings:
+    """Settings of one of our learners.
+
+    Args:
+        method: the method.
+    """
+    return profile(method.profile).changed({"tensorboard": False, "gate_every": EVERY, **method.changes})
+
+
 def _train_ours(
-    task: LearningTask,
-    method: Method,
-    env: gymnasium.Env,
-    judge: Judge,
-    seed: int,
-    budget: int,
-    events: list[dict[str, Any]],
+    task: LearningTask, method: Method, judge: Judge, seed: int, budget: int, events: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    settings = profile(method.profile).changed({"tensorboard": False, "gate_every": EVERY, **method.changes})
+    settings, recorded = settings_of(method), None
     law = task.law() if method.law else None
     first = law if law is not None else CentreLaw(task.nominal.u_min, task.nominal.u_max)
     judge.look(0, first, first)
@@ -220,13 +270,12 @@ def _train_ours(
         events.append(event.record())
         judge.look(event.step, learning, deployed, event.decision == "promoted")
 
-    recorded = None
     if method.cloned:
-        from learning_cloning import law_log
-
         recorded, settings = law_log(task, seed), settings.changed({"pretrain_updates": 4000, "cloning_alpha": 0.0})
     critic = task.critic() if method.law else None
-    rl.train(law, critic, env, method.algorithm, budget, seed, settings=settings, on_gate=watch, recorded=recorded)
+    rl.train(
+        law, critic, judge.recorder, method.algorithm, budget, seed, settings=settings, on_gate=watch, recorded=recorded
+    )
     return settings.record()
 
 

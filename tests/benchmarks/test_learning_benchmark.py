@@ -10,8 +10,10 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 import learning
 import learning_metrics as metrics
 import learning_rows
+import learning_stacked
 
 from yannctl.errors import ModelError
+from yannctl.scenarios.learning import learning_task
 
 STEPS = [0, 100, 200, 300, 400]
 
@@ -109,7 +111,11 @@ def made_up(monkeypatch):
         made.append((name, seed))
         return trained(task, name, seed, steps)
 
+    def stacked(task, name, seeds, steps):
+        return [train(task, name, seed, steps) for seed in seeds]
+
     monkeypatch.setattr(learning, "train_row", train)
+    monkeypatch.setattr(learning, "train_stacked", stacked)
     monkeypatch.setattr(learning, "control_row", control)
     return made
 
@@ -124,10 +130,10 @@ ASKED = {
 
 def test_a_run_that_was_stopped_goes_on_and_gives_the_same_tables(made_up, monkeypatch, tmp_path):
     whole = learning.run(**ASKED, results=tmp_path / "whole")
-    assert made_up == [(name, seed) for seed in (0, 1, 2) for name in ("ours", "td3-scratch")]
+    assert made_up == [(name, seed) for name in ("ours", "td3-scratch") for seed in (0, 1, 2)]
 
     def stopped(task, name, seed, steps):
-        if (name, seed) == ("td3-scratch", 1):
+        if seed == 1:
             raise KeyboardInterrupt
         return trained(task, name, seed, steps)
 
@@ -137,7 +143,7 @@ def test_a_run_that_was_stopped_goes_on_and_gives_the_same_tables(made_up, monke
             learning.run(**ASKED, results=tmp_path / "parts")
     made_up.clear()
     parts = learning.run(**ASKED, results=tmp_path / "parts")
-    assert made_up == [("td3-scratch", 1), ("ours", 2), ("td3-scratch", 2)]
+    assert made_up == [("ours", 1), ("ours", 2), *[("td3-scratch", seed) for seed in (0, 1, 2)]]
     assert parts == whole
     assert learning.table(parts) == learning.table(whole)
 
@@ -185,9 +191,7 @@ def test_seeds_as_typed():
         learning.numbers("one")
 
 
-def test_a_real_row_keeps_account_of_every_step(tmp_path):
-    from yannctl.scenarios.learning import learning_task
-
+def test_real_rows_keep_account_of_every_step_also_stacked():
     task = learning_task("pendulum-swingup")
     row = learning_rows.train_row(task, "td3-scratch", 0, 600)
     assert row["status"] == "done"
@@ -198,3 +202,7 @@ def test_a_real_row_keeps_account_of_every_step(tmp_path):
     assert len(row["learning"]["costs"]) == 100
     assert last["learning"] == pytest.approx(np.mean(row["learning"]["costs"]), rel=1e-6)
     assert row["settings"]["updates_per_step"] == 1
+    both = learning_stacked.train_stacked(task, "td3-scratch", (0, 1), 600)
+    assert both[0]["curve"][-1]["paid"] == pytest.approx(last["paid"], rel=1e-3)
+    assert both[1]["curve"][-1]["paid"] != both[0]["curve"][-1]["paid"]
+    assert "deployed" not in both[0]
