@@ -274,8 +274,9 @@ def _train_ours(
         recorded, settings = law_log(task, seed), settings.changed({"pretrain_updates": 4000, "cloning_alpha": 0.0})
     critic = task.critic() if method.law else None
     rl.train(
-        law, critic, judge.recorder, method.algorithm, budget, seed, settings=settings, on_gate=watch, recorded=recorded
-    )
+        law, critic, judge.recorder, method.algorithm, budget, seed, settings=settings, on_gate=watch,
+        recorded=recorded, assurance="auto" if method.filtered else "none",
+    )  # fmt: skip
     return settings.record()
 
 

@@ -157,11 +157,11 @@ class LearningTask:
 
     def rivals(self) -> dict[str, Callable[[], AbstractController]]:
         """Give the linear controllers, behind the filter where there is one, by the name of their plain row."""
-        filtered = ROWS["linear"]
+        filtered = behind("linear")
         if self.safety_filter is None:
             return {name: self._made(row) for name, row in self.scenario.rows.items() if name not in KNOWING}
-        behind = {name: row for name, row in self.scenario.rows.items() if name.startswith(filtered)}
-        named = {name.removeprefix(f"{filtered}-"): row for name, row in behind.items() if name not in KNOWING}
+        kept = {name: row for name, row in self.scenario.rows.items() if name.startswith(filtered)}
+        named = {name.removeprefix(f"{filtered}-"): row for name, row in kept.items() if name not in KNOWING}
         return {"linear" if name == filtered else name: self._made(row) for name, row in named.items()}
 
     def bounds(self) -> dict[str, Callable[[], AbstractController]]:
