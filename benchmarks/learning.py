@@ -168,7 +168,9 @@ def read_row(path: Path) -> dict[str, Any] | None:
 
 def _new(task: LearningTask, job: Job, missing: Sequence[int | None]) -> Iterator[dict[str, Any]]:
     """Make rows, seeds stacked where they may be."""
-    if missing == [None]:
+    if not missing:
+        return
+    if not job.seeds:
         kind, _, name = job.method.partition("-")
         row = control_row(task, kind, name, (task.rivals() if kind == "rival" else task.bounds())[name])
         first = kind == "bound" and name == next(iter(task.bounds()))
