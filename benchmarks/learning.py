@@ -21,7 +21,7 @@ import torch
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).parent))
-from learning_rows import FORMAT, FULL, METHODS, control_row, train_row
+from learning_rows import ABLATIONS, FORMAT, FULL, METHODS, control_row, train_row
 from learning_stacked import train_stacked
 from learning_summary import summarise
 from learning_text import table
@@ -79,7 +79,7 @@ def run(
     Args:
         short: a few rows of a few hundred steps, for correctness only.
         tasks: names, "cstr-setpoint" or "robot-kappa6:nominal"; empty for all.
-        methods: names; empty for all.
+        methods: names; empty for all but the ablations.
         seeds: of the methods that learn.
         results: folder of the rows; None: `RESULTS`, or a temporary one for the short form.
         again: methods whose rows are made anew even where they are there.
@@ -94,7 +94,7 @@ def run(
     """
     torch.set_num_threads(1)
     chosen = tuple(tasks) or (("pendulum-swingup", "cstr-setpoint") if short else tuple(TASKS)[:3])
-    wanted = tuple(methods) or (SHORT_METHODS if short else tuple(METHODS))
+    wanted = tuple(methods) or (SHORT_METHODS if short else tuple(name for name in METHODS if name not in ABLATIONS))
     for name in (*wanted, *again):
         if name not in METHODS:
             raise ModelError("methods", f"none is called {name!r}", remedy=f"choose from {', '.join(METHODS)}")

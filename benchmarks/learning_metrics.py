@@ -82,23 +82,35 @@ def worst_difference(deployed: Sequence[float], linear: float) -> float:
     return min(linear - cost for cost in deployed)
 
 
-def regret(steps: Sequence[int], paid: Sequence[float], episodes: Sequence[float], best: float, until: float) -> float:
+def regret(
+    steps: Sequence[int],
+    paid: Sequence[float],
+    episodes: Sequence[float],
+    best: float,
+    until: float,
+    after: float | None = None,
+) -> float:
     """Cost that the behaviour policy paid above the best attainable while it trained.
 
-    sum of the costs paid up to a step - episodes begun by then J_best; between evaluations on a straight line.
+    sum of the costs paid up to a step - episodes begun by then J_best; between evaluations on a straight line; beyond
+    the last one (J_after - J_best) an episode, for a run that ended earlier and whose deployed policy then drives on.
 
     Args:
         steps: plant steps of the records, in order, from 0.
         paid: cost paid up to each.
         episodes: episodes done up to each, the running one by its share.
         best: mean cost of an episode of the best attainable.
-        until: plant steps up to which it counts; the last record where the run was shorter.
+        until: plant steps up to which it counts.
+        after: mean cost of an episode of the policy that drives on after the run; None: the sum ends with the run.
 
     Returns:
         Regret [cost].
     """
     above = np.asarray(paid, float) - best * np.asarray(episodes, float)
-    return float(np.interp(until, steps, above))
+    total = float(np.interp(until, steps, above))
+    if after is not None and until > steps[-1]:
+        total += (after - best) * (until - steps[-1]) * episodes[-1] / steps[-1]
+    return total
 
 
 def relative_gain(

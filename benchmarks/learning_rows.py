@@ -50,9 +50,14 @@ class Method:
     cloned: bool = False
 
     @property
+    def modelled(self) -> bool:
+        """Whether it trains on the model too, though from scratch."""
+        return self.changes.get("model.use") == "on"
+
+    @property
     def stackable(self) -> bool:
         """Whether several seeds may share one stacked network: one of our learners, from scratch."""
-        return not self.law and not self.cloned and self.algorithm not in PEERS
+        return not self.law and not self.cloned and self.algorithm not in PEERS and not self.modelled
 
     def budget(self, steps: int) -> int:
         """Plant steps of a run, whole evaluations.
@@ -65,7 +70,7 @@ class Method:
 
 ONE = {"updates_per_step": 1, "batch": 256, "warmup_steps": 500}
 METHODS = {
-    "ours": Method("ours: the recipe from the law", "dsact", law=True, share=0.8),
+    "ours": Method("ours: the recipe from the law", "dsact", law=True, share=0.2),
     "dsact-scratch": Method("DSAC-T from scratch, 1 update a step", "dsact", changes=ONE),
     "td3-scratch": Method("TD3 from scratch, 1 update a step", "td3", changes=ONE),
     "ddpg-scratch": Method("DDPG from scratch, 1 update a step", "ddpg", changes=ONE),
@@ -76,6 +81,24 @@ METHODS = {
     "sb3-ddpg": Method("DDPG of Stable-Baselines3", "sb3-ddpg"),
     "ddpg-cloned": Method("DDPG cloned from the law", "ddpg", changes=ONE, cloned=True),
     "scratch-unfiltered": Method("DSAC-T from scratch without the filter", "dsact", filtered=False, share=0.6),
+}
+ABLATIONS = {
+    "scratch-same-model": ("from scratch, same model", {"model.use": "on"}),
+    "no-model": ("without the model", {"model.use": "off"}),
+    "no-pretraining": ("without pre-training on the model", {"model.pretrain_updates": 0}),
+    "no-retraining": ("without training again on the identified model", {"model.retrain_updates": 0}),
+    "no-identification": ("without identification", {"model.identify": False}),
+    "nominal-gate": ("gate on the nominal model", {"model.gate": "nominal"}),
+    "no-model-replay": ("no steps of the model in the batches", {"model.replay_share": 0.0}),
+    "learner-acts": ("the learning policy acts", {"model.behaviour": "learning"}),
+    "nominal-parameters": ("pre-training on nominal parameters only", {"model.parameters": "nominal"}),
+    "no-wide-starts": ("pre-training without wide starts", {"model.wide": 0.0}),
+    "one-update": ("one update a step", {"updates_per_step": 1}),
+    "critic-base": ("exact critic as base where valid", {"critic_base": "validity"}),
+}
+METHODS |= {
+    name: Method(f"ablation: {title}", "dsact", changes=changes, law=name != "scratch-same-model", share=0.1)
+    for name, (title, changes) in ABLATIONS.items()
 }
 
 
@@ -255,7 +278,8 @@ def settings_of(method: Method) -> rl.TrainingSettings:
     Args:
         method: the method.
     """
-    return profile(method.profile).changed({"tensorboard": False, "gate_every": EVERY, **method.changes})
+    own = {} if method.law else {"gate_every": EVERY}
+    return profile(method.profile).changed({"tensorboard": False, **own, **method.changes})
 
 
 def _train_ours(

@@ -125,7 +125,7 @@ def _compare(trained: dict[str, list[Row]], methods: dict, rival: np.ndarray, be
         reached = {name: median_steps([seed["steps_learning"] for seed in methods[name]["seeds"]]) for name in there}
         peer = min(there, key=lambda name: (reached[name], -methods[name]["figures"]["gap_learning"]["median"]))
         slower = max(own, reached[peer])
-        horizon = min(slower, *(methods[name]["steps"] for name in (OURS, peer)))
+        horizon = min(slower, methods[peer]["steps"])
         paid = {name: [_regret(row, best, horizon) for row in trained[name]] for name in (OURS, peer)}
         result[key] = {
             "peer": peer, "steps_ours": own, "steps_peer": reached[peer], "ratio": _ratio(own, reached[peer]),
@@ -139,7 +139,8 @@ def _compare(trained: dict[str, list[Row]], methods: dict, rival: np.ndarray, be
 def _regret(row: Row, best: float, until: float) -> float:
     curve = row["curve"]
     steps, paid, episodes = ([entry[key] for entry in curve] for key in ("step", "paid", "episodes"))
-    return regret(steps, paid, episodes, best, until)
+    after = float(np.mean(row["deployed"]["costs"])) if "deployed" in row else None
+    return regret(steps, paid, episodes, best, until, after)
 
 
 def _ratio(own: float, other: float) -> float | None:

@@ -53,6 +53,8 @@ def test_regret_by_hand():
     assert metrics.regret(steps, paid, episodes, 10.0, 100) == pytest.approx(40.0)
     assert metrics.regret(steps, paid, episodes, 10.0, 150) == pytest.approx(45.0)
     assert metrics.regret(steps, paid, episodes, 10.0, 1000) == pytest.approx(50.0)
+    # A policy that pays 12 an episode drives on for 800 steps, that is 16 episodes.
+    assert metrics.regret(steps, paid, episodes, 10.0, 1000, after=12.0) == pytest.approx(50.0 + 32.0)
 
 
 def test_relative_gain_and_its_interval():
