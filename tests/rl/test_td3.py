@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from yannctl.rl.td3 import critic_loss, policy_loss, smoothed_action, value_target
+from yannctl.rl.ddpg import critic_gradient, critic_loss, policy_loss
+from yannctl.rl.td3 import smoothed_action, value_target
 
 
 def test_target_action_is_clipped_twice():
@@ -21,3 +22,10 @@ def test_losses_by_hand():
     q = torch.tensor([[1.0, 4.0], [2.0, 0.0]])
     assert float(critic_loss(q, torch.tensor([2.0, 2.0]))) == pytest.approx(2.5 + 2.0)
     assert float(policy_loss(q)) == pytest.approx(-2.5)
+
+
+def test_critic_gradient_is_that_of_the_loss():
+    q = torch.tensor([[1.0, 4.0], [2.0, 0.0]], requires_grad=True)
+    y = torch.tensor([2.0, 3.0])
+    (expected,) = torch.autograd.grad(critic_loss(q, y), q)
+    assert torch.allclose(critic_gradient(q.detach(), y), expected, rtol=1e-6)

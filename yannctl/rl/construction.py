@@ -31,7 +31,7 @@ def make_actor(algorithm: str, policy: ExtendedActor, settings: TrainingSettings
     Returns:
         The network.
     """
-    residual = copy.deepcopy(policy.learned).float().requires_grad_(True)
+    residual = copy.deepcopy(policy.learned).float()
     assert isinstance(residual, nn.Sequential)
     return Actor(residual, settings.authority, getattr(settings, algorithm).std)
 

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from .cloning import Cloning, add_cloning
-from .networks import Actor, Critic, Prior, inward_clamp
+from .learner import AbstractLearner
+from .networks import AutomaticGradient, Critic, inward_clamp
 from .replay import Batch
-from .trained import Average, Noise, Trained, all_finite, with_prior
+from .trained import with_prior
 
 
 @dataclass(frozen=True)
@@ -56,10 +57,10 @@ def value_target(reward: Tensor, live: Tensor, q: Tensor, gamma: float) -> Tenso
 
 
 def critic_loss(q: Tensor, y: Tensor) -> Tensor:
-    """Mean squared error E[(y - Q)^2] (paper, algorithm 1).
+    """Mean squared error E[(y - Q)^2] (paper, algorithm 1), summed over the critics.
 
     Args:
-        q: critic (1, batch).
+        q: critics (n_critics, batch).
         y: targets (batch,).
 
     Returns:
@@ -68,48 +69,33 @@ def critic_loss(q: Tensor, y: Tensor) -> Tensor:
     return (y - q).square().mean(-1).sum()
 
 
+def critic_gradient(q: Tensor, y: Tensor) -> Tensor:
+    """Gradient of `critic_loss` in q, -2 (y - Q) / batch.
+
+    Args:
+        q: critics (n_critics, batch).
+        y: targets (batch,).
+
+    Returns:
+        (n_critics, batch).
+    """
+    return (q - y) * (2.0 / q.shape[-1])
+
+
 def policy_loss(q: Tensor) -> Tensor:
     """-E[Q(x, mu(x))], whose gradient is the deterministic policy gradient.
 
     Args:
-        q: critic at the policy's action (1, batch).
+        q: critics at the policy's action (n_critics, batch); the first counts.
 
     Returns:
         Scalar.
     """
-    return -q.mean(-1).sum()
+    return -q[0].mean(-1).sum()
 
 
-class Ddpg:
-    """The learner: critic, policy and their targets, and one `update`.
-
-    Args:
-        actor: the policy network; its mean is the law at the start.
-        critic: one critic with one output.
-        settings: rates and constants.
-        gamma: discount factor.
-        noise: source of all noise of the learner.
-        prior: value (x, a, weight) -> (batch,) in scaled rewards that the network only corrects, or None.
-        compiled: whether torch compiles both losses on their first use.
-    """
-
-    def __init__(
-        self,
-        actor: Actor,
-        critic: Critic,
-        settings: DdpgSettings,
-        gamma: float,
-        noise: Noise,
-        prior: Prior | None = None,
-        compiled: bool = False,
-    ) -> None:
-        self.settings, self.gamma, self.noise, self.prior = settings, gamma, noise, prior
-        self.actor, self.critic = Trained(actor, settings.actor_rate), Trained(critic, settings.critic_rate)
-        self.average = Average(self.actor.weights, settings.average_rate)
-        self.updates = 0
-        self._last = {name: torch.zeros(()) for name in ("critic_loss", "actor_loss", "q")}
-        self._critic_terms = torch.compile(self._critic_loss) if compiled else self._critic_loss
-        self._policy_terms = torch.compile(self._policy_loss) if compiled else self._policy_loss
+class Ddpg(AbstractLearner):
+    """The learner: critic, policy and their targets."""
 
     def explore(self, phi: Tensor, base: Tensor) -> Tensor:
         """The policy's action plus noise, clamped to the box.
@@ -125,71 +111,52 @@ class Ddpg:
             mean = self.actor.network.mean(phi, base).clamp(-1.0, 1.0)
             return (mean + self.settings.std * self.noise(mean.shape)).clamp(-1.0, 1.0)
 
-    def update(self, batch: Batch, cloning: Cloning | None = None) -> None:
-        """One critic step, and every `delay` of them one step of policy and targets.
+    def target(self, batch: Batch, eps: Tensor | None) -> Tensor:
+        """Target y of the critic.
 
         Args:
             batch: transitions.
-            cloning: weights of behaviour cloning while pre-training on recorded data, or None.
+            eps: noise on the target's action; DDPG has none.
+
+        Returns:
+            (batch,).
         """
-        self._critic_step(batch)
-        self.updates += 1
-        if self.updates % self.settings.delay == 0:
-            self._policy_step(batch, cloning)
-            self.actor.follow(self.settings.target_rate)
-            self.critic.follow(self.settings.target_rate)
-            self.average.take(self.updates // self.settings.delay)
+        a1 = self.actor.target.mean(batch.phi1, batch.base1).clamp(-1.0, 1.0)
+        q1 = self._value(self.critic.target, batch.x1, batch.phi1, a1, batch.weight1)
+        return value_target(batch.reward, batch.live, q1, self.gamma)
 
-    def tensors(self) -> dict[str, Tensor]:
-        """Everything the learner carries from one update to the next, as live tensors."""
-        return {**self.actor.tensors("actor"), **self.critic.tensors("critic"), "average": self.average.value}
+    def target_noise(self, batch: Batch) -> Tensor | None:
+        """Noise on the target's action, or None; it is drawn outside what may be compiled.
 
-    @property
-    def shown(self) -> dict[str, Tensor]:
-        """Means of the last update, which are computed only when they are looked at."""
-        return {name: value.mean() for name, value in self._last.items()}
-
-    @shown.setter
-    def shown(self, values: dict[str, Tensor]) -> None:
-        """Take back values that were saved or repaired."""
-        self._last = dict(values)
-
-    def metrics(self) -> dict[str, float]:
-        """Numbers for the log, from the last update."""
-        return {name: float(value) for name, value in self.shown.items()}
-
-    def finite(self) -> bool:
-        """Whether weights and last losses are all finite."""
-        weights = self.actor.weights.value.data, self.critic.weights.value.data
-        return all_finite([*weights, self._last["critic_loss"], self._last["actor_loss"]])
+        Args:
+            batch: transitions.
+        """
+        return None
 
     def _critic_step(self, batch: Batch) -> None:
-        loss, q = self._critic_terms(batch)
-        self.critic.descend(loss)
-        self._last.update(critic_loss=loss.detach(), q=q)
+        gradient, q, loss = self._critic_terms(batch, self.target_noise(batch))
+        self.critic.descend(gradient)
+        self._last.update(critic_loss=loss, q=q)
 
     def _policy_step(self, batch: Batch, cloning: Cloning | None) -> None:
-        self.critic.network.requires_grad_(False)
-        loss = self._policy_terms(batch, cloning)
-        self.actor.descend(loss)
-        self.critic.network.requires_grad_(True)
-        self._last.update(actor_loss=loss.detach())
+        (loss,) = self._descend_policy(batch, cloning)
+        self._last.update(actor_loss=loss)
 
-    def _critic_loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Loss of the critic, and its values."""
-        with torch.no_grad():
-            a1 = self.actor.target.mean(batch.phi1, batch.base1).clamp(-1.0, 1.0)
-            q1 = self._value(self.critic.target, batch.x1, batch.phi1, a1, batch.weight1)
-            y = value_target(batch.reward, batch.live, q1, self.gamma)
-        q = self._value(self.critic.network, batch.x, batch.phi, batch.a, batch.weight)
-        return critic_loss(q, y), q.detach()
+    @torch.no_grad()
+    def _critic_gradient(self, batch: Batch, eps: Tensor | None) -> tuple[list[Tensor], Tensor, Tensor]:
+        """Gradient of the critics' loss in their parameters, their values, and the loss."""
+        y = self.target(batch, eps)
+        passed = self.critic.network.forward_pass(batch.phi, batch.a)
+        q = with_prior(passed.out.detach().reshape(-1, *y.shape), self.prior, batch.x, batch.a, batch.weight)
+        gradient = self.critic.network.gradient(passed, critic_gradient(q, y))
+        return gradient, q, critic_loss(q, y)
 
-    def _policy_loss(self, batch: Batch, cloning: Cloning | None) -> Tensor:
+    def _policy_loss(self, heads: Tensor, batch: Batch, cloning: Cloning | None) -> tuple[Tensor]:
         """Loss of the policy."""
-        a = inward_clamp(self.actor.network.mean(batch.phi, batch.base))
+        a = inward_clamp(self.actor.network.mean_of(heads, batch.base))
         q = self._value(self.critic.network, batch.x, batch.phi, a, batch.weight)
-        return add_cloning(policy_loss(q), q[0], a, batch.a, cloning)
+        return (add_cloning(policy_loss(q), q[0], a, batch.a, cloning),)
 
-    def _value(self, critic: Critic, x: Tensor, phi: Tensor, a: Tensor, weight: Tensor) -> Tensor:
-        """The value, (1, batch)."""
+    def _value(self, critic: Critic | AutomaticGradient, x: Tensor, phi: Tensor, a: Tensor, weight: Tensor) -> Tensor:
+        """The values (n_critics, batch)."""
         return with_prior(critic(phi, a)[..., 0], self.prior, x, a, weight)

@@ -2,7 +2,7 @@ r"""DSAC-T: distributional soft actor-critic with three refinements (Duan et al.
 
 The losses follow the authors' code of February 2024 (Jingliang-Duan/DSAC-v2, `dsac_v2.py`), whose learned standard
 deviation is the true one on a constant target; the form of July 2025 settles at 0.7 of it. They are pure functions of
-tensors, in the paper's order: value targets, critic loss, policy loss, temperature loss. Shapes: q and sigma are
+tensors, in the paper's order: value targets, critic gradient, policy loss, temperature. Shapes: q and sigma are
 (2, batch), everything else (batch,); with several seeds stacked (2, seeds, batch) and (seeds, batch), and then a loss
 is the sum over seeds, so that each has its own gradient.
 
@@ -24,10 +24,11 @@ from torch.nn.functional import softplus
 from yannctl.errors import ModelError
 
 from .cloning import Cloning, add_cloning
+from .learner import AbstractLearner
 from .networks import Actor, Adam, Critic, Prior
 from .replay import Batch
 from .stochastic import AbstractPolicy, gaussian_entropy
-from .trained import Average, Noise, Trained, all_finite, with_prior
+from .trained import Noise, all_finite, with_prior
 
 BOUND_FACTOR = 3.0  # xi, paper eq. 23: the sampled target is clipped at xi mean sigma around Q
 SIGMA_BIAS = 0.1  # keeps the divisions by sigma^2 and sigma^3 finite; authors' code
@@ -114,11 +115,11 @@ def value_targets(
     return y_q, y_q + gamma * live * sigma_low * noise.clamp(-NOISE_CLIP, NOISE_CLIP)
 
 
-def critic_loss(q: Tensor, sigma: Tensor, y_q: Tensor, y_z: Tensor, sigma_mean: Tensor) -> Tensor:
-    """Surrogate whose gradient is the paper's eq. 26 with the authors' biases, summed over the critics.
+def critic_gradient(q: Tensor, sigma: Tensor, y_q: Tensor, y_z: Tensor, sigma_mean: Tensor) -> tuple[Tensor, Tensor]:
+    """The paper's eq. 26 with the authors' biases: the gradient in Q and sigma, to be summed over the critics.
 
-    g = (m^2 + 0.1) E[ -(y_q - Q)/(sigma^2 + 0.1) dQ - (delta^2 - sigma^2)/(sigma^3 + 0.1) dsigma ],
-    delta = clip(y_z - Q, +-3 m).
+    g_Q = -(m^2 + 0.1) (y_q - Q)/(sigma^2 + 0.1) / batch,
+    g_sigma = -(m^2 + 0.1) (delta^2 - sigma^2)/(sigma^3 + 0.1) / batch,    delta = clip(y_z - Q, +-3 m).
 
     Args:
         q: critics at the data (n_critics, batch).
@@ -128,17 +129,15 @@ def critic_loss(q: Tensor, sigma: Tensor, y_q: Tensor, y_z: Tensor, sigma_mean: 
         sigma_mean: running mean m of sigma (n_critics,).
 
     Returns:
-        Scalar; only its gradient means anything.
+        g_Q and g_sigma, each (n_critics, batch).
     """
-    with torch.no_grad():
-        bound = BOUND_FACTOR * sigma_mean[..., None]
-        delta = (y_z - q).clamp(-bound, bound)
-        square = sigma * sigma
-        toward_q = (y_q - q) / (square + SIGMA_BIAS)
-        toward_sigma = (delta * delta - square) / (square * sigma + SIGMA_BIAS)
-        weight = (sigma_mean * sigma_mean + WEIGHT_BIAS)[..., None] / q.shape[-1]
-        toward_q, toward_sigma = weight * toward_q, weight * toward_sigma
-    return -(toward_q * q + toward_sigma * sigma).sum()
+    bound = BOUND_FACTOR * sigma_mean[..., None]
+    delta = (y_z - q).clamp(-bound, bound)
+    square = sigma * sigma
+    weight = (sigma_mean * sigma_mean + WEIGHT_BIAS)[..., None] / -q.shape[-1]
+    toward_q = weight * (y_q - q) / (square + SIGMA_BIAS)
+    toward_sigma = weight * (delta * delta - square) / (square * sigma + SIGMA_BIAS)
+    return toward_q, toward_sigma
 
 
 def policy_loss(q: Tensor, log_prob: Tensor, alpha: Tensor) -> Tensor:
@@ -155,22 +154,21 @@ def policy_loss(q: Tensor, log_prob: Tensor, alpha: Tensor) -> Tensor:
     return (alpha * log_prob - torch.minimum(q[0], q[1])).mean(-1).sum()
 
 
-def temperature_loss(log_alpha: Tensor, log_prob: Tensor, target_entropy: float) -> Tensor:
-    """-log alpha (E[log pi] + H), whose gradient raises alpha while the policy is too certain.
+def temperature_gradient(log_prob: Tensor, target_entropy: float) -> Tensor:
+    """Gradient of -log alpha (E[log pi] + H) in log alpha, which raises alpha while the policy is too certain.
 
     Args:
-        log_alpha: log alpha (1,).
         log_prob: log pi of sampled actions (batch,).
         target_entropy: H [nat].
 
     Returns:
-        Scalar.
+        (1,).
     """
-    return -(log_alpha * (log_prob.detach().mean(-1, keepdim=True) + target_entropy)).sum()
+    return -(log_prob.mean(-1, keepdim=True) + target_entropy)
 
 
-class Dsact:
-    """The learner: two critics, a policy, their targets, a temperature, and one `update`.
+class Dsact(AbstractLearner):
+    """The learner: two critics, a policy, their targets and a temperature.
 
     Args:
         actor: the policy network; its mean is the law at the start.
@@ -180,7 +178,7 @@ class Dsact:
         gamma: discount factor.
         noise: source of all noise of the learner.
         prior: value (x, a, weight) -> (batch,) in scaled rewards that the networks only correct, or None.
-        compiled: whether torch compiles both losses on their first use.
+        compiled: whether torch compiles both steps on their first use.
     """
 
     def __init__(
@@ -194,18 +192,14 @@ class Dsact:
         prior: Prior | None = None,
         compiled: bool = False,
     ) -> None:
-        self.policy, self.settings, self.gamma, self.noise, self.prior = policy, settings, gamma, noise, prior
-        self.actor, self.critic = Trained(actor, settings.actor_rate), Trained(critic, settings.critic_rate)
+        super().__init__(actor, critic, settings, gamma, noise, prior, compiled)
+        self.policy = policy
         seeds = len(noise.generators)
         stack = (seeds,) if seeds > 1 else ()
-        self.log_alpha = torch.nn.Parameter(torch.full((*stack, 1), math.log(settings.alpha)))
+        self.log_alpha = torch.full((*stack, 1), math.log(settings.alpha))
         self.alpha_adam = Adam(self.log_alpha, settings.alpha_rate)
         self.sigma_mean = torch.zeros((2, *stack))
-        self.average = Average(self.actor.weights, settings.average_rate)
-        self.updates = 0
-        self._last = {name: torch.zeros(()) for name in ("critic_loss", "actor_loss", "q", "sigma", "log_prob")}
-        self._critic_terms = torch.compile(self._critic_loss) if compiled else self._critic_loss
-        self._policy_terms = torch.compile(self._policy_loss) if compiled else self._policy_loss
+        self._last |= {name: torch.zeros(()) for name in ("sigma", "log_prob")}
 
     def explore(self, phi: Tensor, base: Tensor) -> Tensor:
         """A sample of the policy, inside the box.
@@ -218,93 +212,58 @@ class Dsact:
             Scaled action (n, nu).
         """
         with torch.no_grad():
-            a, _ = self.policy.sample(self.actor.network, phi, base, self.noise(base.shape))
+            a, _ = self.policy.sample(self.actor.network, self.actor.network(phi), base, self.noise(base.shape))
             return a.clamp(-1.0, 1.0)
-
-    def update(self, batch: Batch, cloning: Cloning | None = None) -> None:
-        """One critic step, and every `delay` of them one step of policy, temperature and targets.
-
-        Args:
-            batch: transitions.
-            cloning: weights of behaviour cloning while pre-training on recorded data, or None.
-        """
-        self._critic_step(batch)
-        self.updates += 1
-        if self.updates % self.settings.delay == 0:
-            self._policy_step(batch, cloning)
-            self.actor.follow(self.settings.target_rate)
-            self.critic.follow(self.settings.target_rate)
-            self.average.take(self.updates // self.settings.delay)
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything the learner carries from one update to the next, as live tensors."""
-        return {
-            **self.actor.tensors("actor"),
-            **self.critic.tensors("critic"),
-            "average": self.average.value,
-            "log_alpha": self.log_alpha.data,
-            "sigma_mean": self.sigma_mean,
-            **self.alpha_adam.tensors("alpha_adam"),
-        }
-
-    @property
-    def shown(self) -> dict[str, Tensor]:
-        """Means of the last update, which are computed only when they are looked at."""
-        return {name: value.mean() for name, value in self._last.items()}
-
-    @shown.setter
-    def shown(self, values: dict[str, Tensor]) -> None:
-        """Take back values that were saved or repaired."""
-        self._last = dict(values)
+        own = {"log_alpha": self.log_alpha, "sigma_mean": self.sigma_mean}
+        return {**super().tensors(), **own, **self.alpha_adam.tensors("alpha_adam")}
 
     def metrics(self) -> dict[str, float]:
         """Numbers for the log, from the last update."""
-        alpha = float(self.log_alpha.data.exp().mean())
-        return {name: float(value) for name, value in self.shown.items()} | {"alpha": alpha}
+        return super().metrics() | {"alpha": float(self.log_alpha.exp().mean())}
 
     def finite(self) -> bool:
-        """Whether weights and last losses are all finite."""
-        weights = self.actor.weights.value.data, self.critic.weights.value.data, self.log_alpha.data
-        return all_finite([*weights, self._last["critic_loss"], self._last["actor_loss"]])
+        """Whether weights, temperature and last losses are all finite."""
+        return super().finite() and all_finite([self.log_alpha])
 
     def _critic_step(self, batch: Batch) -> None:
         eps, z = self.noise(batch.base1.shape), self.noise(batch.reward.shape)
         rate = self.settings.statistics_rate if self.updates else 1.0
-        loss, q, sigma = self._critic_terms(batch, eps, z, self.log_alpha.data, rate)
-        self.critic.descend(loss)
-        self._last.update(critic_loss=loss.detach(), q=q, sigma=sigma)
+        gradient, q, sigma, loss = self._critic_terms(batch, eps, z, rate)
+        self.critic.descend(gradient)
+        self._last.update(critic_loss=loss, q=q, sigma=sigma)
 
     def _policy_step(self, batch: Batch, cloning: Cloning | None) -> None:
         eps = self.noise(batch.base.shape)
-        self.critic.network.requires_grad_(False)
-        loss, log_prob = self._policy_terms(batch, eps, self.log_alpha.data, cloning)
-        self.actor.descend(loss)
-        self.critic.network.requires_grad_(True)
-        self.log_alpha.grad = None
-        temperature_loss(self.log_alpha, log_prob, self.settings.entropy(eps.shape[-1])).backward()
-        self.alpha_adam.step()
-        self._last.update(actor_loss=loss.detach(), log_prob=log_prob)
+        loss, log_prob = self._descend_policy(batch, eps, cloning)
+        self.alpha_adam.step(temperature_gradient(log_prob, self.settings.entropy(eps.shape[-1])))
+        self._last.update(actor_loss=loss, log_prob=log_prob)
 
-    def _critic_loss(
-        self, batch: Batch, eps: Tensor, z: Tensor, log_alpha: Tensor, rate: float
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Loss of the critics, their means, and their mean standard deviations."""
-        with torch.no_grad():
-            a1, log_prob = self.policy.sample(self.actor.target, batch.phi1, batch.base1, eps)
-            q1, sigma1 = self._returns(self.critic.target, batch.x1, batch.phi1, a1.clamp(-1.0, 1.0), batch.weight1)
-            y_q, y_z = value_targets(batch.reward, batch.live, q1, sigma1, log_prob, z, log_alpha.exp(), self.gamma)
-        q, sigma = self._returns(self.critic.network, batch.x, batch.phi, batch.a, batch.weight)
-        now = sigma.detach().mean(-1)
+    @torch.no_grad()
+    def _critic_gradient(
+        self, batch: Batch, eps: Tensor, z: Tensor, rate: float
+    ) -> tuple[list[Tensor], Tensor, Tensor, Tensor]:
+        """Gradient of the critics in their parameters, their means, mean deviations, and squared errors."""
+        a1, log_prob = self.policy.sample(self.actor.target, self.actor.target(batch.phi1), batch.base1, eps)
+        q1, sigma1 = self._returns(self.critic.target, batch.x1, batch.phi1, a1.clamp(-1.0, 1.0), batch.weight1)
+        alpha = self.log_alpha.exp()
+        y_q, y_z = value_targets(batch.reward, batch.live, q1, sigma1, log_prob, z, alpha, self.gamma)
+        passed = self.critic.network.forward_pass(batch.phi, batch.a)
+        raw_q, raw_sigma = passed.out.view(-1, *y_q.shape[:-1], 2, y_q.shape[-1]).unbind(-2)
+        q, sigma = with_prior(raw_q, self.prior, batch.x, batch.a, batch.weight), softplus(raw_sigma)
+        now = sigma.mean(-1)
         self.sigma_mean.lerp_(now, rate)
-        return critic_loss(q, sigma, y_q, y_z, self.sigma_mean), q.detach(), now
+        of_q, of_sigma = critic_gradient(q, sigma, y_q, y_z, self.sigma_mean)
+        of_out = torch.stack((of_q, of_sigma * torch.sigmoid(raw_sigma)), -2)  # the softplus' slope is the sigmoid
+        return self.critic.network.gradient(passed, of_out), q, now, (y_q - q).square()
 
-    def _policy_loss(
-        self, batch: Batch, eps: Tensor, log_alpha: Tensor, cloning: Cloning | None
-    ) -> tuple[Tensor, Tensor]:
+    def _policy_loss(self, heads: Tensor, batch: Batch, eps: Tensor, cloning: Cloning | None) -> tuple[Tensor, Tensor]:
         """Loss of the policy, and log pi of its actions."""
-        a, log_prob = self.policy.sample(self.actor.network, batch.phi, batch.base, eps)
+        a, log_prob = self.policy.sample(self.actor.network, heads, batch.base, eps)
         q, _ = self._returns(self.critic.network, batch.x, batch.phi, a, batch.weight)
-        loss = policy_loss(q, log_prob, log_alpha.exp())
+        loss = policy_loss(q, log_prob, self.log_alpha.exp())
         return add_cloning(loss, torch.minimum(q[0], q[1]), a, batch.a, cloning), log_prob.detach()
 
     def _returns(self, critic: Critic, x: Tensor, phi: Tensor, a: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:

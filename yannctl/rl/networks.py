@@ -12,7 +12,8 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
+
+from .backpropagation import OfInput, Pass, backward_pass, forward_pass
 
 Prior = Callable[[Tensor, Tensor, Tensor], Tensor]  # (x, a, weight) -> value, in scaled rewards
 
@@ -34,29 +35,114 @@ class Actor(nn.Module):
 
     def __init__(self, learned: nn.Sequential, authority: float, std: float) -> None:
         super().__init__()
-        last = learned[-1]
+        *body, last = learned
         assert isinstance(last, nn.Linear)
-        self.body = nn.Sequential(*list(learned)[:-1])
+        assert all(isinstance(layer, (nn.Linear, nn.GELU)[i % 2]) for i, layer in enumerate(body)), "needs plain GELU"
+        self.body = nn.Sequential(*body)
         self.head = last
         # On the meta device no weight is drawn, so the global random stream is not touched.
         self.log_std: nn.Linear = nn.Linear(last.in_features, last.out_features, device="meta").to_empty(device="cpu")
         nn.init.zeros_(self.log_std.weight)
         nn.init.constant_(self.log_std.bias, math.log(std))
+        self.requires_grad_(False)  # the gradient is written out
         self.reach = 2.0 * authority
+        self._views: tuple[list[Tensor], ...] | None = None
+
+    def forward(self, phi: Tensor) -> Tensor:
+        """Both heads, f and log std before its clamp: (batch, n_features) -> (batch, 2 nu)."""
+        return heads_of(self.forward_pass(phi).out, phi)
+
+    def forward_pass(self, phi: Tensor) -> Pass:
+        """The same with what the gradient needs; its output is (seeds or 1, 2 nu, batch)."""
+        weights, biases, heads, offsets = self._views or self._make_views()
+        last = torch.cat(heads, 2), torch.cat(offsets, 2)
+        return forward_pass(phi if phi.dim() == 3 else phi[None], (*weights, last[0]), (*biases, last[1]), False)
+
+    def settle(self) -> None:
+        """Remember where the weights are; to be called once they no longer move."""
+        self._views = self._make_views()
+
+    def _make_views(self) -> tuple[list[Tensor], ...]:
+        """Weights and biases of the body and of the two heads, as `backpropagation.forward_pass` takes them."""
+        layers = [*list(self.body)[::2], self.head, self.log_std]
+        weights = [(w if w.dim() == 3 else w[None]).transpose(1, 2) for w in (layer.weight for layer in layers)]
+        biases = [layer.bias.view(len(weights[0]), 1, -1) for layer in layers]
+        return weights[:-2], biases[:-2], weights[-2:], biases[-2:]
+
+    def gradient(self, passed: Pass, grad: Tensor) -> list[Tensor]:
+        """Gradient of a loss in every parameter, in the order of `parameters()`.
+
+        Args:
+            passed: the forward pass.
+            grad: gradient of the loss in the pass's output (seeds or 1, 2 nu, batch).
+        """
+        found = backward_pass(passed, grad)
+        depth = len(found) // 2
+        layers = [part for k in range(depth - 1) for part in (found[k].transpose(1, 2), found[depth + k])]
+        weights, biases = found[depth - 1].transpose(1, 2).chunk(2, 1), found[-1].chunk(2, 2)
+        return [*layers, weights[0], biases[0], weights[1], biases[1]]
 
     def mean(self, phi: Tensor, base: Tensor) -> Tensor:
         """Mean action before the clamp: (batch, n_features), (batch, nu) -> (batch, nu)."""
-        return base + self.reach * torch.tanh(self.head(self.body(phi)))
+        return self.mean_of(self(phi), base)
 
-    def distribution(self, phi: Tensor, base: Tensor) -> tuple[Tensor, Tensor]:
+    def mean_of(self, heads: Tensor, base: Tensor) -> Tensor:
+        """The same from the heads (batch, 2 nu)."""
+        return base + self.reach * torch.tanh(heads[..., : base.shape[-1]])
+
+    def distribution(self, heads: Tensor, base: Tensor) -> tuple[Tensor, Tensor]:
         """Mean before the clamp and logarithm of the standard deviation, each (batch, nu)."""
-        raw, log_std = self.raw_distribution(phi)
-        return base + self.reach * torch.tanh(raw), log_std
+        return self.mean_of(heads, base), self.raw_distribution(heads)[1]
 
-    def raw_distribution(self, phi: Tensor) -> tuple[Tensor, Tensor]:
+    @staticmethod
+    def raw_distribution(heads: Tensor) -> tuple[Tensor, Tensor]:
         """The residual f before its tanh and the logarithm of the standard deviation, each (batch, nu)."""
-        hidden = self.body(phi)
-        return self.head(hidden), self.log_std(hidden).clamp(LOG_STD_MIN, LOG_STD_MAX)
+        f, log_std = heads.chunk(2, -1)
+        return f, log_std.clamp(LOG_STD_MIN, LOG_STD_MAX)
+
+
+def heads_of(out: Tensor, phi: Tensor) -> Tensor:
+    """A policy's output in the shape of its input.
+
+    Args:
+        out: output of its pass (seeds or 1, n_out, batch).
+        phi: what it took, (batch, n_features) or (seeds, batch, n_features).
+
+    Returns:
+        (batch, n_out) or (seeds, batch, n_out).
+    """
+    return out.view(*phi.shape[:-2], *out.shape[1:]).transpose(-1, -2)
+
+
+class AutomaticGradient(nn.Module):
+    """Lets a network of another architecture learn: its gradient is left to automatic differentiation.
+
+    A critic's `forward(phi, a)` gives (n_critics, batch, n_out), a policy's `forward(phi)` its mean action (batch, nu).
+    """
+
+    def mean(self, phi: Tensor, base: Tensor) -> Tensor:
+        """Mean action before the clamp: (batch, n_features), (batch, nu) -> (batch, nu)."""
+        return self.mean_of(self(phi), base)
+
+    def mean_of(self, heads: Tensor, base: Tensor) -> Tensor:
+        """The same from what `forward` gave; the law's action has no part in it, unless a subclass adds it."""
+        return heads
+
+    def forward_pass(self, *inputs: Tensor) -> Pass:
+        """Evaluate the network; the output (n, n_out, batch) remembers how it came about."""
+        with torch.enable_grad():
+            out = self(*inputs).transpose(-1, -2)
+            out = out if out.dim() == 3 else out[None]
+        return Pass(out, (), inputs[0], ())
+
+    def gradient(self, passed: Pass, grad: Tensor) -> list[Tensor]:
+        """Gradient of a loss in every parameter, in the order of `parameters()`.
+
+        Args:
+            passed: the forward pass.
+            grad: gradient of the loss in the pass's output (n, n_out, batch).
+        """
+        return list(torch.autograd.grad(passed.out, list(self.parameters()), grad.reshape(passed.out.shape)))
 
 
 class CentreLaw(nn.Module):
@@ -116,6 +202,8 @@ class Critic(nn.Module):
             bound = 1.0 / math.sqrt(weight.shape[1])
             nn.init.uniform_(weight, -bound, bound, generator=generator)
             nn.init.uniform_(bias, -bound, bound, generator=generator)
+        self.requires_grad_(False)  # the gradient is written out
+        self._weights, self._biases = tuple(self.weights), tuple(self.biases)  # a list of parameters is slow to walk
 
     def start_at_prior(self) -> None:
         """Make the first output of every critic zero, so that with a prior added the value starts as the prior's."""
@@ -124,23 +212,40 @@ class Critic(nn.Module):
             self.biases[-1][..., 0] = 0.0
 
     def forward(self, phi: Tensor, a: Tensor) -> Tensor:
-        """Evaluate every critic on every sample; with stacked seeds (seeds, batch, .) -> (n, seeds, batch, n_out)."""
+        """Evaluate every critic on every sample; with stacked seeds (seeds, batch, .) -> (n, seeds, batch, n_out).
+
+        A gradient reaches the action, never the weights (theirs is `gradient`).
+        """
+        if torch.is_grad_enabled() and a.requires_grad and not torch.compiler.is_compiling():
+            out = OfInput.apply(self._seen(phi, a), self.layer_norm, *self._weights, *self._biases)
+        else:
+            out = self.forward_pass(phi, a).out
+        return out.view(-1, *phi.shape[:-2], *out.shape[1:]).transpose(-1, -2)
+
+    def forward_pass(self, phi: Tensor, a: Tensor) -> Pass:
+        """The same with what the gradient needs; its output is (n seeds, n_out, batch)."""
+        return forward_pass(self._seen(phi, a), self._weights, self._biases, self.layer_norm)
+
+    def gradient(self, passed: Pass, grad: Tensor) -> list[Tensor]:
+        """Gradient of a loss in every parameter, in the order of `parameters()`.
+
+        Args:
+            passed: the forward pass.
+            grad: gradient of the loss in the pass's output, (n, n_out, batch) or (n, seeds, n_out, batch).
+        """
+        return backward_pass(passed, grad.reshape(passed.out.shape))
+
+    def _seen(self, phi: Tensor, a: Tensor) -> Tensor:
+        """What the first layer of every critic takes (n seeds, batch, n_features + nu)."""
         seen = torch.cat((phi, a), -1)
-        lead, rows = seen.shape[:-2], seen.shape[-2:]
-        copies = self.weights[0].shape[0] // math.prod(lead)
-        hidden = seen.expand(copies, *seen.shape).reshape(-1, *rows)
-        for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            hidden = torch.baddbmm(bias, hidden, weight)
-            if layer < len(self.weights) - 1:
-                hidden = functional.layer_norm(hidden, hidden.shape[-1:]) if self.layer_norm else hidden
-                hidden = functional.gelu(hidden)
-        return hidden.view(copies, *lead, rows[0], -1)
+        copies = self._weights[0].shape[0] // math.prod(seen.shape[:-2])
+        return seen.expand(copies, *seen.shape).reshape(-1, *seen.shape[-2:])
 
 
 class FlatWeights:
     """All parameters of a module as one vector, so that an optimiser or a target step is one operation.
 
-    The module's parameters become views into `value`, their gradients views into `value.grad`.
+    The module's parameters become views into `value`.
 
     Args:
         module: the network whose parameters are moved.
@@ -148,23 +253,18 @@ class FlatWeights:
 
     def __init__(self, module: nn.Module) -> None:
         parameters = list(module.parameters())
-        self.value = nn.Parameter(torch.cat([p.detach().reshape(-1) for p in parameters]))
-        self.value.grad = torch.zeros_like(self.value)
+        self.value = torch.cat([p.detach().reshape(-1) for p in parameters])
         place = 0
         for p in parameters:
             end = place + p.numel()
-            p.data = self.value.data[place:end].view_as(p)
-            p.grad = self.value.grad[place:end].view_as(p)
+            p.data = self.value[place:end].view_as(p)
             place = end
-
-    def zero_grad(self) -> None:
-        """Set the gradient to zero, in place."""
-        assert self.value.grad is not None
-        self.value.grad.zero_()
+        if isinstance(module, Actor):
+            module.settle()
 
     def follow(self, other: "FlatWeights", rate: float) -> None:
         """Polyak step: value <- (1 - rate) value + rate other."""
-        self.value.data.lerp_(other.value.data, rate)
+        self.value.lerp_(other.value, rate)
 
 
 class InwardClamp(torch.autograd.Function):
@@ -178,15 +278,15 @@ class InwardClamp(torch.autograd.Function):
     @staticmethod
     def forward(ctx, v: Tensor) -> Tensor:
         """Clamp the action to the box."""
-        ctx.save_for_backward(v)
-        return v.clamp(-1.0, 1.0)
+        a = v.clamp(-1.0, 1.0)
+        ctx.save_for_backward(v - a)
+        return a
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> Tensor:
-        """Drop the gradient where descent would leave the box further."""
-        (v,) = ctx.saved_tensors
-        outward = ((v > 1.0) & (grad < 0)) | ((v < -1.0) & (grad > 0))
-        return grad.masked_fill(outward, 0.0)
+        """Drop the gradient where descent, which goes against it, would leave the box further."""
+        (excess,) = ctx.saved_tensors
+        return grad.masked_fill(grad * excess < 0.0, 0.0)
 
 
 def inward_clamp(v: Tensor) -> Tensor:
@@ -207,27 +307,30 @@ class Adam:
     Half the time of `torch.optim.Adam(fused=True)` for a small network, and its state is one tensor.
 
     Args:
-        weights: parameters with their gradient.
+        weights: what is moved.
         rate: step size.
     """
 
     BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # the paper's
 
-    def __init__(self, weights: nn.Parameter, rate: float) -> None:
+    def __init__(self, weights: Tensor, rate: float) -> None:
         self.weights, self.rate = weights, rate
         self.moments = torch.zeros(2, *weights.shape, device=weights.device)
         self.count = torch.zeros((), dtype=torch.int64)
 
-    def step(self) -> None:
-        """One step along the corrected moments."""
-        grad, (first, second) = self.weights.grad, self.moments
-        assert grad is not None
+    def step(self, grad: Tensor) -> None:
+        """One step along the corrected moments.
+
+        Args:
+            grad: gradient of the loss in the weights.
+        """
+        first, second = self.moments
         self.count += 1
         n = int(self.count)
         first.lerp_(grad, 1.0 - self.BETA1)
         second.mul_(self.BETA2).addcmul_(grad, grad, value=1.0 - self.BETA2)
         scale = math.sqrt(1.0 - self.BETA2**n)
-        self.weights.data.addcdiv_(
+        self.weights.addcdiv_(
             first, second.sqrt().add_(self.EPSILON * scale), value=-self.rate * scale / (1.0 - self.BETA1**n)
         )
 

@@ -62,12 +62,12 @@ class AbstractPolicy(ABC):
     units: str
 
     @abstractmethod
-    def sample(self, actor: Actor, phi: Tensor, base: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
-        """Make actions of noise, with their log pi, differentiable in the actor.
+    def sample(self, actor: Actor, heads: Tensor, base: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
+        """Make actions of noise, with their log pi, differentiable in the heads.
 
         Args:
             actor: the network.
-            phi: features (batch, n_features).
+            heads: its output (batch, 2 nu).
             base: the law's scaled actions (batch, nu).
             eps: standard normal numbers (batch, nu).
 
@@ -81,9 +81,9 @@ class ClampedGaussian(AbstractPolicy):
 
     units = "half ranges of the input, before the clamp"
 
-    def sample(self, actor: Actor, phi: Tensor, base: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
+    def sample(self, actor: Actor, heads: Tensor, base: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
         """Make actions with their log pi, as `AbstractPolicy.sample` says."""
-        mean, log_std = actor.distribution(phi, base)
+        mean, log_std = actor.distribution(heads, base)
         return inward_clamp(mean + log_std.exp() * eps), gaussian_log_density(eps, log_std)
 
 
@@ -99,9 +99,9 @@ class TanhGaussian(AbstractPolicy):
     def __init__(self, half: Tensor) -> None:
         self.log_half = half.float().log().sum()
 
-    def sample(self, actor: Actor, phi: Tensor, base: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
+    def sample(self, actor: Actor, heads: Tensor, base: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
         """Make actions with their log pi, as `AbstractPolicy.sample` says; the base has no part in it."""
-        raw, log_std = actor.raw_distribution(phi)
+        raw, log_std = actor.raw_distribution(heads)
         a = torch.tanh(raw + log_std.exp() * eps)
         jacobian = torch.log(1.0 - a * a + TANH_EPSILON).sum(-1) + self.log_half
         return a, gaussian_log_density(eps, log_std) - jacobian

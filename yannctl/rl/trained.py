@@ -28,15 +28,13 @@ class Trained(Generic[Network]):
         self.weights, self.target_weights = FlatWeights(network), FlatWeights(self.target)
         self.adam = Adam(self.weights.value, rate)
 
-    def descend(self, loss: Tensor) -> None:
-        """One Adam step down a loss.
+    def descend(self, gradient: Sequence[Tensor]) -> None:
+        """One Adam step.
 
         Args:
-            loss: scalar.
+            gradient: gradient of the loss in every parameter of the network, in the order of `parameters()`.
         """
-        self.weights.zero_grad()
-        loss.backward()
-        self.adam.step()
+        self.adam.step(torch.cat([part.reshape(-1) for part in gradient]))
 
     def follow(self, rate: float) -> None:
         """Polyak step of the target: target <- (1 - rate) target + rate weights.
@@ -56,8 +54,8 @@ class Trained(Generic[Network]):
             Weights, target weights, moments and count.
         """
         return {
-            name: self.weights.value.data,
-            f"target_{name}": self.target_weights.value.data,
+            name: self.weights.value,
+            f"target_{name}": self.target_weights.value,
             **self.adam.tensors(f"{name}_adam"),
         }
 
@@ -74,7 +72,7 @@ class Average:
 
     def __init__(self, weights: FlatWeights, rate: float) -> None:
         self.weights, self.rate = weights, rate
-        self.value = weights.value.data.clone()
+        self.value = weights.value.clone()
 
     def take(self, steps: int) -> None:
         """Take the present weights into the average.
@@ -82,7 +80,7 @@ class Average:
         Args:
             steps: policy steps done, this one included.
         """
-        self.value.lerp_(self.weights.value.data, max(self.rate, 1.0 / steps))
+        self.value.lerp_(self.weights.value, max(self.rate, 1.0 / steps))
 
 
 class Noise:

@@ -1,0 +1,137 @@
+"""What DSAC-T, TD3 and DDPG have in common: when who moves, and what is carried from one update to the next.
+
+The losses and their gradients are in the file of each algorithm.
+"""
+
+from abc import ABC, abstractmethod
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from .cloning import Cloning
+from .networks import Actor, AutomaticGradient, Critic, Prior, heads_of
+from .replay import Batch
+from .trained import Average, Noise, Trained, all_finite
+
+
+class Rates(Protocol):
+    """The settings that every algorithm has."""
+
+    actor_rate: float
+    critic_rate: float
+    target_rate: float
+    average_rate: float
+    delay: int
+
+
+class AbstractLearner(ABC):
+    """Critics, policy and their targets, and one `update`.
+
+    Args:
+        actor: the policy network; its mean is the law at the start.
+        critic: the critics.
+        settings: rates and constants.
+        gamma: discount factor.
+        noise: source of all noise of the learner.
+        prior: value (x, a, weight) -> (batch,) in scaled rewards that the networks only correct, or None.
+        compiled: whether torch compiles both steps on their first use.
+    """
+
+    def __init__(
+        self,
+        actor: Actor | AutomaticGradient,
+        critic: Critic | AutomaticGradient,
+        settings: Any,
+        gamma: float,
+        noise: Noise,
+        prior: Prior | None = None,
+        compiled: bool = False,
+    ) -> None:
+        rates: Rates = settings
+        self.settings, self.gamma, self.noise, self.prior = settings, gamma, noise, prior
+        self.critic: Trained[Any] = Trained(critic, rates.critic_rate)
+        self.actor: Trained[Any] = Trained(actor, rates.actor_rate)
+        self.average = Average(self.actor.weights, rates.average_rate)
+        self.updates = 0
+        self._last = {name: torch.zeros(()) for name in ("critic_loss", "actor_loss", "q")}
+        self._critic_terms = torch.compile(self._critic_gradient) if compiled else self._critic_gradient
+        self._policy_terms = torch.compile(self._policy_loss) if compiled else self._policy_loss
+
+    @abstractmethod
+    def explore(self, phi: Tensor, base: Tensor) -> Tensor:
+        """An action of the behaviour policy, inside the box.
+
+        Args:
+            phi: features (n, n_features).
+            base: the law's scaled action (n, nu).
+
+        Returns:
+            Scaled action (n, nu).
+        """
+
+    def update(self, batch: Batch, cloning: Cloning | None = None) -> None:
+        """One critic step, and every `delay` of them one step of policy and targets.
+
+        Args:
+            batch: transitions.
+            cloning: weights of behaviour cloning while pre-training on recorded data, or None.
+        """
+        rates: Rates = self.settings
+        self._critic_step(batch)
+        self.updates += 1
+        if self.updates % rates.delay == 0:
+            self._policy_step(batch, cloning)
+            self.actor.follow(rates.target_rate)
+            self.critic.follow(rates.target_rate)
+            self.average.take(self.updates // rates.delay)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything the learner carries from one update to the next, as live tensors."""
+        return {**self.actor.tensors("actor"), **self.critic.tensors("critic"), "average": self.average.value}
+
+    @property
+    def shown(self) -> dict[str, Tensor]:
+        """Means of the last update, which are computed only when they are looked at."""
+        return {name: value.mean() for name, value in self._last.items()}
+
+    @shown.setter
+    def shown(self, values: dict[str, Tensor]) -> None:
+        """Take back values that were saved or repaired."""
+        self._last = dict(values)
+
+    def metrics(self) -> dict[str, float]:
+        """Numbers for the log, from the last update."""
+        return {name: float(value) for name, value in self.shown.items()}
+
+    def finite(self) -> bool:
+        """Whether weights and last losses are all finite."""
+        weights = self.actor.weights.value, self.critic.weights.value
+        return all_finite([*weights, self._last["critic_loss"], self._last["actor_loss"]])
+
+    @abstractmethod
+    def _critic_step(self, batch: Batch) -> None:
+        """One Adam step of the critics."""
+
+    @abstractmethod
+    def _policy_step(self, batch: Batch, cloning: Cloning | None) -> None:
+        """One Adam step of the policy."""
+
+    @abstractmethod
+    def _critic_gradient(self, batch: Batch, *rest: Any) -> Any:
+        """Gradient of the critics' loss in their parameters, and what is shown."""
+
+    @abstractmethod
+    def _policy_loss(self, heads: Tensor, batch: Batch, *rest: Any) -> Any:
+        """Loss of the policy, a function of its heads, and what is shown."""
+
+    def _descend_policy(self, batch: Batch, *rest: Any) -> tuple[Tensor, ...]:
+        """One Adam step of the policy; gives what its loss shows."""
+        with torch.no_grad():
+            passed = self.actor.network.forward_pass(batch.phi)
+        out = passed.out.detach().requires_grad_()
+        loss, *shown = self._policy_terms(heads_of(out, batch.phi), batch, *rest)
+        (of_out,) = torch.autograd.grad(loss, out)
+        with torch.no_grad():
+            self.actor.descend(self.actor.network.gradient(passed, of_out))
+        return loss.detach(), *shown
