@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from yannctl.plant import AbstractPlant, vector
+from yannctl.plant import AbstractPlant, Range, vector
 from yannctl.rl import TrainingSettings
 from yannctl.rl.environment import PlantEnvironment
+from yannctl.rl.model_settings import ModelSettings
 
 A, B, Q, R = 1.0, 0.4, 1.0, 0.1
 
@@ -41,6 +42,36 @@ class Integrator(AbstractPlant):
         return -(Q * x[0] ** 2 + R * u[0] ** 2)
 
 
+@dataclass(frozen=True)
+class Geared(AbstractPlant):
+    """x+ = x + gear u, reward -(x^2 + 0.001 u^2), 20 steps an episode; the gear is uncertain."""
+
+    gear: float = 0.5
+
+    x_names: ClassVar[tuple[str, ...]] = ("position",)
+    u_names: ClassVar[tuple[str, ...]] = ("speed",)
+    x_units: ClassVar[tuple[str, ...]] = ("m",)
+    u_units: ClassVar[tuple[str, ...]] = ("m/s",)
+    x_min: ClassVar[np.ndarray] = vector(-2.0)
+    x_max: ClassVar[np.ndarray] = vector(2.0)
+    u_min: ClassVar[np.ndarray] = vector(-3.0)
+    u_max: ClassVar[np.ndarray] = vector(3.0)
+    dt: ClassVar[float] = 1.0
+    start_min: ClassVar[np.ndarray] = vector(-1.0)
+    start_max: ClassVar[np.ndarray] = vector(1.0)
+    episode_steps: ClassVar[int] = 20
+    uncertain: ClassVar[dict[str, Range]] = {"gear": Range(0.4, 1.0)}
+
+    def rhs(self, x, u):
+        return self.gear * u
+
+    def step_map(self, x, u):
+        return x + self.gear * u
+
+    def reward(self, x, u):
+        return -(x[0] ** 2 + 0.001 * u[0] ** 2)
+
+
 class Gain(torch.nn.Module):
     """u = -K x, clipped: stands for an exact law."""
 
@@ -66,7 +97,7 @@ def law() -> Gain:
 def small() -> TrainingSettings:
     return TrainingSettings(
         width=8, batch=8, updates_per_step=2, warmup_steps=20, gate_every=25, gate_starts=16, screen_starts=4,
-        tensorboard=False,
+        tensorboard=False, model=ModelSettings(use="off"),
     )  # fmt: skip
 
 

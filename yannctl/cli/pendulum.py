@@ -29,6 +29,7 @@ class Plan:
     Args:
         seed: of everything random.
         steps: steps on the plant, for the tuned and for the scratch policy alike.
+        model_updates: gradient steps on the model before the tuned policy's first step.
         points: random points of the exactness checks.
         qp_points: how many of them are solved by the online QP.
         starts: common starts on which policies are compared.
@@ -38,6 +39,7 @@ class Plan:
 
     seed: int = 0
     steps: int = 3000
+    model_updates: int = 10_000
     points: int = 100_000
     qp_points: int = 20_000
     starts: int = 500
@@ -45,7 +47,7 @@ class Plan:
     loop_seconds: float = 6.0
 
 
-SHORT = Plan(steps=600, points=20_000, qp_points=4000, starts=200, grid=161, loop_seconds=3.0)
+SHORT = Plan(steps=600, model_updates=1000, points=20_000, qp_points=4000, starts=200, grid=161, loop_seconds=3.0)
 
 
 @dataclass(frozen=True)

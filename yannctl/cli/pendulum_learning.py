@@ -105,6 +105,7 @@ def tune(
         steps=plan.steps,
         seed=plan.seed,
         run_dir=folder,
+        settings=rl.TrainingSettings().changed({"model.pretrain_updates": plan.model_updates}),
         progress=progress,
         on_gate=watch,
     )

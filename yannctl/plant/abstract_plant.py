@@ -311,7 +311,9 @@ class AbstractPlant(DataSheet):
         high = self.x_max if self.start_max is None else self.start_max
         return np.random.default_rng(seed).uniform(low, high, (n, self.nx))
 
-    def rollout(self, policy: Callable[[np.ndarray], np.ndarray], x0: ArrayLike, steps: int) -> Rollout:
+    def rollout(
+        self, policy: Callable[[np.ndarray], np.ndarray], x0: ArrayLike, steps: int, p: ArrayLike | None = None
+    ) -> Rollout:
         """Close the loop from a batch of starts; inputs are clipped to their bounds.
 
         A trajectory that trips is over: its state and its reward stay what they were then.
@@ -320,6 +322,7 @@ class AbstractPlant(DataSheet):
             policy: u = policy(x), (n, nx) -> (n, nu) in physical units.
             x0: starts (n, nx) [x_units].
             steps: number of sample periods.
+            p: parameters (n, np), one set a trajectory, or None for the plant's own.
 
         Returns:
             The trajectories.
@@ -332,6 +335,7 @@ class AbstractPlant(DataSheet):
         x, u = np.empty((n, steps + 1, self.nx)), np.empty((n, steps, self.nu))
         rewards = np.empty((n, steps))
         self._checked(start, self.u_min)
+        values = check_channels("p", self.parameters if p is None else p, self.parameter_names)
         x[:, 0] = start
         tripped = self.trip(start)
         for k in range(steps):
@@ -341,7 +345,11 @@ class AbstractPlant(DataSheet):
             # What a policy says of a state that was left for good does not matter: it may well be NaN there.
             u[:, k] = self.clip(np.where(tripped[:, None], u[:, k - 1] if k else self.u_min, action))
             rewards[:, k] = self.reward_tape.evaluate(x[:, k], u[:, k])[:, 0]
-            after = check_channels("x", self.step_tape.evaluate(x[:, k], u[:, k]), self.x_names)
+            if p is None:
+                after = self.step_tape.evaluate(x[:, k], u[:, k])
+            else:
+                after = self.varied_step_tape.evaluate(x[:, k], u[:, k], values, self.d)
+            after = check_channels("x", after, self.x_names)
             x[:, k + 1] = np.where(tripped[:, None], x[:, k], after)
             tripped = tripped | self.trip(x[:, k + 1])
         return Rollout(x, u, rewards, tripped)

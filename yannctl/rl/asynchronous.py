@@ -29,6 +29,7 @@ from .deployment import publish_deployed
 from .errors import CheckpointError, TrainingError
 from .gate import GateEvent
 from .logs import RunLog
+from .model_training import refuse_model
 from .run import Run
 from .settings import TrainingSettings
 from .training import TrainingResult, facts_of, progress_row, write_all
@@ -87,6 +88,7 @@ def train_asynchronously(
         RunLockedError: if another learner writes to the same folder.
     """
     folder, settings = Path(run_dir), settings or TrainingSettings()
+    refuse_model(settings, "the asynchronous mode")
     if algorithm not in ALGORITHMS:
         raise ModelError("algorithm", f"got {algorithm!r}, expected {', '.join(map(repr, ALGORITHMS))}")
     if settings.environments != 1:

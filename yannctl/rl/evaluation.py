@@ -36,17 +36,20 @@ def evaluate(
     plant: AbstractPlant,
     starts: Float[np.ndarray, "n nx"],
     steps: int,
+    p: Float[np.ndarray, "n np"] | None = None,
     safety: Filter | None = None,
 ) -> Evaluation:
     """Return of a policy without exploration, on the nominal model.
 
-    J_i = sum_{k < steps} reward(x_k, u_k) from x_0 = starts[i]; inputs are clipped to the plant's bounds.
+    J_i = sum_{k < steps} reward(x_k, u_k) from x_0 = starts[i]; inputs are clipped to the plant's bounds. A trajectory
+    that trips is over: its state and its reward stay what they were then.
 
     Args:
         policy: torch module, states (n, nx) -> inputs (n, nu) [physical units].
         plant: the nominal model.
         starts: initial states (n, nx) [physical units].
         steps: length of each rollout.
+        p: uncertain parameters of each rollout (n, np), or None for the plant's own.
         safety: filter (n, nx), (n, nu) -> (n, nu) that every input passes, or None.
 
     Returns:
@@ -65,7 +68,7 @@ def evaluate(
 
     try:
         with torch.no_grad():
-            rollout = plant.rollout(act, starts, steps)
+            rollout = plant.rollout(act, starts, steps, p)
     except ModelError:  # an input or a state that is not finite
         return Evaluation(np.full(len(starts), np.nan), np.full(len(starts), steps), changed / steps)
     x = rollout.x[:, 1:]

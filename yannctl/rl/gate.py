@@ -19,7 +19,8 @@ for skewness to the first order in 1/sqrt(n).
 """
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -46,10 +47,16 @@ class GateEvent:
         lower_bound: its one-sided lower confidence bound.
         candidate_violations: steps outside the state bounds, candidate.
         deployed_violations: the same for the deployed policy.
-        gate_plant_steps: steps of the plant this decision cost; 0, the gate runs on the nominal model.
-        gate_model_steps: steps of the nominal model it cost.
+        gate_plant_steps: steps of the plant this decision cost; 0, the gate runs on a model.
+        gate_model_steps: steps of the model it cost.
         candidate_interventions: share of the candidate's steps in which the certified filter changed the input.
         deployed_interventions: the same for the deployed policy.
+        model: "nominal", or with uncertain parameters "fitted" or "ranges" (not known yet: every corner was asked).
+        parameters: those of the model by name.
+        standard_errors: their standard errors by name, where the data have been asked.
+        doubt: why the model's form does not explain the plant's data, or "".
+        plant_episodes: logged episodes of the deployed policy that the model was held against.
+        model_optimism: mean of their simulated minus real returns.
     """
 
     step: int
@@ -70,8 +77,14 @@ class GateEvent:
     gate_model_steps: int = 0
     candidate_interventions: float = 0.0
     deployed_interventions: float = 0.0
+    model: str = "nominal"
+    parameters: dict[str, float] = field(default_factory=dict)
+    standard_errors: dict[str, float] = field(default_factory=dict)
+    doubt: str = ""
+    plant_episodes: int = 0
+    model_optimism: float = 0.0
 
-    def record(self) -> dict[str, float | int | str]:
+    def record(self) -> dict[str, Any]:
         """The event as plain numbers and texts, for a log."""
         return asdict(self)
 

@@ -16,10 +16,10 @@ from .gate import GateEvent
 
 COLUMNS: tuple[str, ...] = (
     "step", "updates", "episodes", "behaviour_return", "behaviour_violations", "learning_return", "candidate_return",
-    "deployed_return", "promoted", "gate_plant_steps", "gate_model_steps", "critic_loss", "actor_loss", "q", "sigma",
-    "log_prob", "alpha", "seconds", "updates_per_second", "updates_per_env_step", "terminations", "truncations",
-    "clip_fraction", "interventions", "intervention_rate", "outside_set", "deployed_intervention_rate",
-    "residual_share",
+    "deployed_return", "promoted", "gate_plant_steps", "gate_model_steps", "model_steps", "model_updates",
+    "critic_loss", "actor_loss", "q", "sigma", "log_prob", "alpha", "seconds", "updates_per_second",
+    "updates_per_env_step", "terminations", "truncations", "clip_fraction",
+    "interventions", "intervention_rate", "outside_set", "deployed_intervention_rate", "residual_share",
 )  # fmt: skip
 
 

@@ -73,6 +73,26 @@ class Replay:
         self.table[self.added % len(self.table)] = row
         self.added += 1
 
+    def extend(self, rows: Tensor) -> None:
+        """Append several steps.
+
+        Args:
+            rows: no more than the memory holds, each as for `add` (n, width).
+        """
+        self.table[torch.arange(self.added, self.added + len(rows)) % len(self.table)] = rows
+        self.added += len(rows)
+
+    def latest(self, n: int) -> Tensor:
+        """Give the last rows in the order they came.
+
+        Args:
+            n: how many, if there are so many.
+
+        Returns:
+            (m, width), m <= n.
+        """
+        return self.table[torch.arange(self.added - min(n, len(self)), self.added) % len(self.table)]
+
     def fill(self, rows: np.ndarray) -> None:
         """Take all rows a run has added so far, of which the memory keeps the last.
 

@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import gymnasium
@@ -13,9 +12,11 @@ from torch import Tensor, nn
 from yannctl.yann.extension import ExtendedActor
 
 from .construction import Learner, make_learner
+from .counters import Counters
 from .episodes import Episodes, Transition
 from .errors import CheckpointError, TrainingError
 from .gate import GateEvent
+from .model_training import ModelTraining, model_wanted
 from .networks import CentreLaw
 from .prior import ExactPrior
 from .promotion import AbstractPromotion, BestOfEpisodes, ModelGate
@@ -24,53 +25,6 @@ from .safeguard import Safeguard
 from .settings import TrainingSettings
 from .task import Task, another, task_of
 from .transitions import Layout, TransitionWriter
-
-
-@dataclass
-class Counters:
-    """What a run counts.
-
-    Args:
-        step: environment steps done.
-        tests: tests the gate has made.
-        rollbacks: rollbacks since the last healthy test.
-        violations: steps of the behaviour policy that ended outside the state bounds.
-        terminations: episodes that ended because the task did; nothing is bootstrapped there.
-        truncations: episodes that only their time limit ended; the value is bootstrapped there.
-        clipped: steps whose input was on or beyond a bound.
-        interventions: steps in which a filter changed the proposal.
-        outside: steps that began outside the filter's certified set.
-        residual: largest share of the certificate's error bound that a step has used.
-        intervention_rate: interventions a step between the last two tests.
-        tested_step: steps done at the last test.
-        tested_interventions: interventions until then.
-        largest_reward: largest |reward| seen.
-        sum_reward: sum of |reward| over the warm-up.
-        reward_scale: factor on rewards inside the learner; 0 until the warm-up has fixed it.
-    """
-
-    step: int = 0
-    tests: int = 0
-    rollbacks: int = 0
-    violations: int = 0
-    terminations: int = 0
-    truncations: int = 0
-    clipped: int = 0
-    interventions: int = 0
-    outside: int = 0
-    residual: float = 0.0
-    intervention_rate: float = 0.0
-    tested_step: int = 0
-    tested_interventions: int = 0
-    largest_reward: float = 0.0
-    sum_reward: float = 0.0
-    reward_scale: float = 0.0
-
-    def rate(self) -> None:
-        """Take the rate of interventions since the last test."""
-        past = max(1, self.step - self.tested_step)
-        self.intervention_rate = (self.interventions - self.tested_interventions) / past
-        self.tested_step, self.tested_interventions = self.step, self.interventions
 
 
 class Run:
@@ -120,7 +74,35 @@ class Run:
             Episodes(env if i == 0 else another(env), seed, i, settings.environments, self.safeguard.inside)
             for i in range(settings.environments)
         ]
-        self.view = self.view_of(self._states())
+        self.view = self.view_of(self.states())
+        self.model: ModelTraining | None = None
+
+    def use_model(self) -> None:
+        """Let the run train on the model of its plant, if the settings want it; before anything else is done."""
+        if model_wanted(self.settings, not isinstance(self.learning.base, CentreLaw), self.task.plant is not None):
+            self.model = ModelTraining(self)
+            self.promotion = self.model.gate
+
+    def pretrain_on_model(self, progress: bool = False) -> bool:
+        """Train on the model before the first step of the plant, if that is wanted and still to be done.
+
+        Args:
+            progress: whether to show a bar (only on a terminal).
+
+        Returns:
+            Whether it was done now.
+        """
+        if self.model is None or self.model.updates or not self.model.settings.pretrain_updates:
+            return False
+        self.model.pretrain(progress)
+        return True
+
+    def rolled_back(self) -> list[GateEvent]:
+        """Rollbacks while training on the model since the last call."""
+        if self.model is None:
+            return []
+        events, self.model.rollbacks = self.model.rollbacks, []
+        return events
 
     @property
     def layout(self) -> Layout:
@@ -142,6 +124,8 @@ class Run:
 
     def explore(self) -> Tensor:
         """Actions of the behaviour policy, scaled (n, nu)."""
+        if self.model is not None and self.model.deployed_acts:
+            return self.model.act()
         return self.learner.explore(self.view[1], self.view[2])
 
     def advance(self, a: Tensor) -> None:
@@ -158,7 +142,7 @@ class Run:
                 f"the policy asked for {a.tolist()} at step {self.count.step}", "nothing was sent; lower the rates"
             )
         proposed = (self.middle + self.half * a.double()).numpy()
-        u, outside = self.safeguard.apply(self._states(), proposed)
+        u, outside = self.safeguard.apply(self.states(), proposed)
         self.count.outside += int(outside.sum())
         first = [not part.inputs for part in self.fleet]
         steps = [part.step(u[i], proposed[i]) for i, part in enumerate(self.fleet)]
@@ -166,10 +150,12 @@ class Run:
         for i, step in enumerate(steps):
             self._remember(i, step, first[i], last)
         ended = any(step.terminated or step.truncated for step in steps)
-        self.view = self.view_of(self._states()) if ended else last
+        self.view = self.view_of(self.states()) if ended else last
 
     def batches(self) -> Iterator[Batch]:
         """The batches due after the present step."""
+        if self.model is not None:
+            return self.model.batches(self.due())
         return self.replay.batches(self.due(), self.settings.batch, self.count.reward_scale, self.generator)
 
     def due(self) -> int:
@@ -178,15 +164,23 @@ class Run:
         n, past = len(self.fleet), count.step - self.warmup_steps
         if past < 0:
             return 0
-        if past < n and not self.recorded:
+        if past < n and not count.reward_scale:
             count.reward_scale = settings.reward_scale or count.step / max(count.sum_reward, 1e-12)
             if self.prior is not None:
                 self.prior.scale = count.reward_scale
         return int((past + n) * settings.updates_per_step) - int(past * settings.updates_per_step)
 
+    def test_due(self) -> bool:
+        """Whether the gate is to be asked after the present step."""
+        step, n = self.count.step, len(self.fleet)
+        first = 0 if self.model is None else self.model.settings.first_gate
+        return bool(self.learner.updates) and (step % self.settings.gate_every < n or first <= step < first + n)
+
     def test(self) -> GateEvent:
         """Compare the learning policy with the deployed one and promote it if the gate, or the evaluation, says so."""
         self.count.tests += 1
+        if self.model is not None:
+            self.model.refit()
         self.export()
         self._copy(self.learner.average.value, self.averaged)
         event, candidate = self.promotion.compare(
@@ -197,6 +191,8 @@ class Run:
         self.good = self.snapshot()
         if event.decision == "promoted":
             self.deployed.learned.load_state_dict(candidate.learned.state_dict())
+            if self.model is not None:
+                self.model.promoted()
         return event
 
     def diverged(self) -> bool:
@@ -241,8 +237,9 @@ class Run:
             **{f"deployed.{name}": tensor for name, tensor in self.deployed.learned.state_dict().items()},
             "generator": self.generator.get_state(),
             **{f"inputs.{i}": torch.from_numpy(part.sent(self.task.nu)) for i, part in enumerate(self.fleet)},
-            "x": torch.from_numpy(self._states()),
+            "x": torch.from_numpy(self.states()),
             "law": self._fingerprint(),
+            **({} if self.model is None else self.model.tensors()),
         }
 
     def identity(self) -> dict[str, Any]:
@@ -261,6 +258,7 @@ class Run:
             "pretrained": self.pretrained,
             "episodes": [part.state() for part in self.fleet],
             "promotion": self.promotion.state(),
+            "model": None if self.model is None else self.model.state(),
         }
 
     def restore(self, tensors: dict[str, Tensor], state: dict[str, Any], rows: np.ndarray | None) -> None:
@@ -291,11 +289,13 @@ class Run:
             self.replay.fill(rows)
         self.count = Counters(**state["counters"])
         self.promotion.restore(state["promotion"])
+        if self.model is not None:
+            self.model.restore(tensors, state["model"])
         if self.prior is not None:
             self.prior.scale = self.count.reward_scale
         for i, part in enumerate(self.fleet):
             part.restore(state["episodes"][i], tensors[f"inputs.{i}"].numpy(), tensors["x"][i].numpy())
-        self.view = self.view_of(self._states())
+        self.view = self.view_of(self.states())
         self.generator.set_state(tensors["generator"])
         self.export()
 
@@ -384,8 +384,8 @@ class Run:
             place += old.numel()
         policy.learned.load_state_dict(named)
 
-    def _states(self) -> np.ndarray:
-        """Present states of all environments (n, nx)."""
+    def states(self) -> np.ndarray:
+        """Present states of all environments (n, nx) [x_units]."""
         return np.stack([part.x for part in self.fleet])
 
     def _fingerprint(self) -> Tensor:

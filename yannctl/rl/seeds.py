@@ -19,6 +19,7 @@ from tqdm import tqdm
 from yannctl.errors import ModelError
 
 from .construction import Learner, assemble, make_policy
+from .model_training import refuse_model
 from .networks import Actor, Critic
 from .replay import as_batch
 from .run import Run
@@ -225,6 +226,7 @@ def train_seeds(
     if len(set(seeds)) != len(seeds) or len(seeds) < 2:
         raise ModelError("seeds", f"got {list(seeds)}, expected at least two different ones")
     settings, threads, started = settings or TrainingSettings(), torch.get_num_threads(), time.perf_counter()
+    refuse_model(settings, "stacked seeds")
     torch.set_num_threads(settings.threads)
     try:
         guard = safeguard_of(env, task_of(env), assurance)

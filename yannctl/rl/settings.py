@@ -10,6 +10,7 @@ from yannctl.errors import ModelError
 
 from .ddpg import DdpgSettings
 from .dsact import DsactSettings
+from .model_settings import ModelSettings
 from .td3 import Td3Settings
 
 
@@ -48,6 +49,7 @@ class TrainingSettings:
         compile: whether torch compiles the losses on their first use (a minute, needs a C++ compiler); it pays for
             narrow networks and long runs, and gives other last bits than the plain form.
         tensorboard: whether to write TensorBoard events next to progress.csv.
+        model: what the nonlinear model is used for beside the gate.
         dsact: settings of DSAC-T.
         td3: settings of TD3.
         ddpg: settings of DDPG.
@@ -79,6 +81,7 @@ class TrainingSettings:
     cloning_alpha: float = 2.5
     compile: bool = False
     tensorboard: bool = True
+    model: ModelSettings = field(default_factory=ModelSettings)
     dsact: DsactSettings = field(default_factory=DsactSettings)
     td3: Td3Settings = field(default_factory=Td3Settings)
     ddpg: DdpgSettings = field(default_factory=DdpgSettings)

@@ -142,6 +142,7 @@ def train(
     torch.set_num_threads(settings.threads)
     try:
         run = Run(actor, critic, env, algorithm, seed, settings, safeguard_of(env, task_of(env), assurance))
+        run.use_model()
         rows = take_recorded(run, recorded) if recorded is not None else None
         if folder is None:
             pretrain(run, settings.pretrain_updates if recorded is not None else 0)
@@ -192,19 +193,22 @@ def _loop(run: Run, steps: int, log: RunLog, progress: bool, on_gate: OnGate | N
     settings, started, updates = run.settings, time.perf_counter(), run.learner.updates
     bar = tqdm(total=steps, initial=run.count.step, unit="step", disable=None if progress else True)
     n = settings.environments
+
+    def test() -> None:
+        _test(run, log, time.perf_counter() - started, updates, on_gate)
+        bar.set_postfix_str(f"deployed {log.history[-1]['deployed_return']:.1f}")
+
     try:
+        if run.pretrain_on_model(progress):
+            test()
+            write_all(run, log)
         while run.count.step < steps:
             run.step()
             bar.update(n)
             if run.diverged():
                 log.event(run.rollback(), run.learning, run.deployed)
-            if run.count.step % settings.gate_every < n and run.learner.updates:
-                event = run.test()
-                log.event(event, run.learning, run.deployed)
-                log.row(progress_row(run, event, time.perf_counter() - started, updates))
-                if on_gate is not None:
-                    on_gate(event, run.learning, run.deployed)
-                bar.set_postfix_str(f"deployed {log.history[-1]['deployed_return']:.1f}")
+            if run.test_due():
+                test()
             if settings.checkpoint_every and run.count.step % settings.checkpoint_every < n:
                 write_all(run, log)
         run.export()
@@ -219,6 +223,16 @@ def _loop(run: Run, steps: int, log: RunLog, progress: bool, on_gate: OnGate | N
             run.log.close()
     seconds = time.perf_counter() - started
     return TrainingResult(run.deployed, run.learning, log.history, log.events, seconds, run.safeguard)
+
+
+def _test(run: Run, log: RunLog, seconds: float, updates: int, on_gate: OnGate | None) -> None:
+    """Ask the gate, and record what it decided."""
+    event = run.test()
+    for each in (*run.rolled_back(), event):
+        log.event(each, run.learning, run.deployed)
+    log.row(progress_row(run, event, seconds, updates))
+    if on_gate is not None:
+        on_gate(event, run.learning, run.deployed)
 
 
 def write_all(run: Run, log: RunLog) -> None:
@@ -252,13 +266,17 @@ def facts_of(run: Run) -> dict[str, Any]:
     Returns:
         Values for JSON.
     """
-    settings, gated = run.settings, run.task.plant is not None
+    settings = run.settings
+    gate = "by the gate on the nominal model"
+    if run.model is not None and run.model.settings.gate == "fitted":
+        gate = "by the gate on the model fitted to the plant's data, on its declared ranges before"
     facts: dict[str, Any] = {
         "updates_per_environment_step": settings.updates_per_step,
         "termination": "nothing is bootstrapped beyond it",
         "truncation": "the value is bootstrapped beyond it",
         "actions": "scaled to [-1, 1] inside the learner",
-        "deployed": "by the gate on the nominal model" if gated else "best of evaluation episodes; no model, no gate",
+        "deployed": gate if run.task.plant is not None else "best of evaluation episodes; no model, no gate",
+        "model": "not used for training" if run.model is None else "simulated transitions, counted as model_steps",
         "filter": run.safeguard.line(),
     }
     if run.algorithm == "dsact":
@@ -280,6 +298,7 @@ def progress_row(run: Run, event: GateEvent, seconds: float, updates: int) -> di
         Numbers by column.
     """
     promoted, count = event.decision == "promoted", run.count
+    before = run.pretrained + (0 if run.model is None else run.model.updates)
     returns = [part.last_return for part in run.fleet if np.isfinite(part.last_return)]
     return {
         "step": event.step,
@@ -293,10 +312,12 @@ def progress_row(run: Run, event: GateEvent, seconds: float, updates: int) -> di
         "promoted": int(promoted),
         "gate_plant_steps": event.gate_plant_steps,
         "gate_model_steps": event.gate_model_steps,
+        "model_steps": 0 if run.model is None else run.model.steps,
+        "model_updates": 0 if run.model is None else run.model.updates,
         **run.learner.metrics(),
         "seconds": round(seconds, 3),
         "updates_per_second": round((run.learner.updates - updates) / max(seconds, 1e-9), 1),
-        "updates_per_env_step": (run.learner.updates - run.pretrained) / max(1, count.step - run.warmup_steps + 1),
+        "updates_per_env_step": (run.learner.updates - before) / max(1, count.step - run.warmup_steps + 1),
         "terminations": count.terminations,
         "truncations": count.truncations,
         "clip_fraction": count.clipped / max(1, count.step),

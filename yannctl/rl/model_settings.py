@@ -1,0 +1,78 @@
+"""How a run uses the nonlinear model of its plant: each use can be switched off by itself."""
+
+from dataclasses import dataclass
+
+from yannctl.errors import ModelError
+
+CHOICES = {
+    "use": ("auto", "on", "off"),
+    "parameters": ("ranges", "nominal"),
+    "gate": ("fitted", "nominal"),
+    "behaviour": ("deployed", "learning"),
+}
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """Settings of everything in a run that asks the nominal model for more than the gate's test.
+
+    Args:
+        use: "on", "off", or "auto": on where there are a law, a nominal model and a run that repeats itself bit for
+            bit; a learner from scratch does without. Steps of the model are counted apart from those of the plant.
+        pretrain_updates: gradient steps on simulated episodes before the first step of the plant; 0: none.
+        retrain_updates: gradient steps on the fitted model each time the estimate has moved; 0: none.
+        updates_per_round: gradient steps after each step of the simulated episodes.
+        episodes: simulated episodes side by side.
+        wide: share of them whose inputs are uniform in the box, or what the filter makes of it.
+        capacity: simulated transitions kept.
+        final_rate: the rates fall from their settings to this share of them in the course of each such training.
+        parameters: of simulated episodes while the plant is not known: "ranges" (uniform in the declared ranges) or
+            "nominal".
+        identify: whether the uncertain parameters are estimated from the plant's transitions before each gate test.
+        first_gate: environment steps before the first test with plant data, ahead of the regular ones; 0: none.
+        moved: the estimate has moved when it did by this share of a declared range.
+        gate: "fitted": the gate tests on parameters as uncertain as the data leave them; "nominal": on the data
+            sheet's.
+        gate_starts: common starts of each member of that test.
+        members: so many times as many starts where the plant is known; else there is a member for each corner.
+        replay_share: share of simulated transitions in the batches of updates beside the plant.
+        plant_rate: share of the rates in updates beside the plant while the model explains the data.
+        behaviour: who acts on the plant while the model explains the data: the "deployed" policy with `std` noise, or
+            the "learning" one; where it does not, the learning one explores.
+        std: noise of the deployed policy when it acts, in half ranges.
+    """
+
+    use: str = "auto"
+    pretrain_updates: int = 10_000
+    retrain_updates: int = 4000
+    updates_per_round: int = 8
+    episodes: int = 64
+    wide: float = 0.25
+    capacity: int = 50_000
+    final_rate: float = 0.03
+    parameters: str = "ranges"
+    identify: bool = True
+    first_gate: int = 50
+    moved: float = 0.02
+    gate: str = "fitted"
+    gate_starts: int = 64
+    members: int = 8
+    replay_share: float = 0.5
+    plant_rate: float = 0.03
+    behaviour: str = "deployed"
+    std: float = 0.05
+
+    def __post_init__(self) -> None:
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                expected = ", ".join(map(repr, choices))
+                raise ModelError(f"model.{name}", f"got {getattr(self, name)!r}, expected one of {expected}")
+        at_least = {"updates_per_round": 1, "episodes": 1, "capacity": 1, "members": 1, "gate_starts": 2}
+        for name in (*at_least, "pretrain_updates", "retrain_updates", "first_gate"):
+            if getattr(self, name) < at_least.get(name, 0):
+                raise ModelError(
+                    f"model.{name}", f"got {getattr(self, name)}, expected {at_least.get(name, 0)} or more"
+                )
+        for name in ("wide", "replay_share", "final_rate", "plant_rate", "std"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ModelError(f"model.{name}", f"got {getattr(self, name)}, expected a share from 0 to 1")

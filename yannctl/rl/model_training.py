@@ -1,0 +1,277 @@
+"""Training on the nonlinear model: before the first step of the plant, and again when its data have moved the estimate.
+
+The learner is that of the run and nothing is trained apart: simulated transitions fill a memory of their own, from
+episodes side by side, each with parameters drawn from what the run believes of the plant (`belief`). A share of the
+episodes takes inputs uniform in the box, which no plant would be asked to do; what the filter makes of them is what the
+learner sees. The rates fall in the course of each such training, so that it ends at rest.
+
+Beside the plant the two memories are mixed. Where the model's form does not hold, its transitions are left out, and the
+learner explores the plant at full rates as it would without a model.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from yannctl.errors import ModelError
+
+from .belief import Belief
+from .episodes import stream_seed
+from .fitted_gate import Episode, FittedGate, measure_optimism
+from .gate import GateEvent
+from .identification import Estimate, ParameterModel, Transitions, identify
+from .model_episodes import ModelEpisodes
+from .replay import Batch, Replay, as_batch
+from .settings import TrainingSettings
+
+if TYPE_CHECKING:
+    from .run import Run
+
+MODEL_STREAM = 5  # of the run's seed, apart from the episodes' and the gate's
+FILLING_ROUNDS = 20  # steps of the simulated episodes before the first update of a training
+DATA = 2000  # latest transitions of the plant that the parameters are fitted to
+EPISODES = 20  # latest episodes that the model is held against
+STEADY = 0.6  # of a training on the model before the rates fall
+CHECK_ROUNDS = 25  # rounds between two looks for divergence
+
+
+def model_wanted(settings: TrainingSettings, law: bool, model: bool) -> bool:
+    """Whether a run that may use the model does.
+
+    Args:
+        settings: all numbers.
+        law: whether it starts from a law.
+        model: whether there is a nominal model.
+
+    Returns:
+        True where it does.
+
+    Raises:
+        ModelError: for "on" without a model.
+    """
+    use = settings.model.use
+    if use == "on" and not model:
+        raise ModelError("model.use", "is 'on', this environment has no nominal model", remedy="use 'auto' or 'off'")
+    return use == "on" or (use == "auto" and law and model)
+
+
+def refuse_model(settings: TrainingSettings, mode: str) -> None:
+    """Refuse a run that asks for the model where it cannot be used.
+
+    Args:
+        settings: all numbers.
+        mode: what the run is, for the text.
+
+    Raises:
+        ModelError: for "on".
+    """
+    if settings.model.use == "on":
+        raise ModelError("model.use", f"is 'on', not available in {mode}", remedy="use 'auto' or 'off'")
+
+
+class ModelTraining:
+    """What a run does with the model of its plant.
+
+    Args:
+        run: the run; its gate becomes the fitted one.
+    """
+
+    def __init__(self, run: "Run") -> None:
+        task, self.settings = run.task, run.settings.model
+        assert task.plant is not None
+        self.run, self.task, self.plant = run, task, task.plant
+        self.gate = FittedGate(task, run.seed, run.settings)
+        uncertain = bool(self.plant.parameter_names)
+        self.parameters = ParameterModel(self.plant) if uncertain and self.settings.identify else None
+        self.memory = Replay(self.settings.capacity, task.nx, run.learning.features.size, task.nu)
+        self.trained_on = Belief(self.plant)
+        self.trainings = self.steps = self.updates = self.since = 0
+        self.rollbacks: list[GateEvent] = []
+        if self.settings.pretrain_updates:
+            run.warmup_steps = 0
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the model's form holds, as far as the data say."""
+        estimate = self.gate.belief.estimate
+        return estimate is None or estimate.form_holds
+
+    @property
+    def deployed_acts(self) -> bool:
+        """Whether the deployed policy is the one that acts on the plant."""
+        return self.settings.behaviour == "deployed" and self.trusted
+
+    def pretrain(self, progress: bool = False) -> None:
+        """Train on the model before the first step of the plant.
+
+        Args:
+            progress: whether to show a bar (only on a terminal).
+
+        Raises:
+            TrainingError: if the learner diverges again and again.
+        """
+        self._train(self.settings.pretrain_updates, progress)
+
+    def refit(self) -> None:
+        """Estimate the parameters anew and, where they have moved, train on the fitted model; before each test.
+
+        Raises:
+            TrainingError: if the learner diverges again and again.
+        """
+        if self.parameters is not None and self.run.replay.added:
+            self.gate.belief = self.gate.belief.with_estimate(identify(self.parameters, self._data()))
+        self.gate.optimism = self._optimism()
+        if self.settings.retrain_updates and self.gate.belief.moved(self.trained_on, self.settings.moved):
+            self._train(self.settings.retrain_updates)
+
+    def promoted(self) -> None:
+        """Take note that the deployed policy has changed."""
+        self.since = self.run.replay.added
+
+    def batches(self, n: int) -> Iterator[Batch]:
+        """Batches of both memories for the updates beside the plant.
+
+        Args:
+            n: their number.
+
+        Yields:
+            The batches.
+        """
+        run, size = self.run, self.run.settings.batch
+        self._set_rates(self.settings.plant_rate if self.trusted and self.updates else 1.0)
+        simulated = round(self.settings.replay_share * size) if self.trusted and len(self.memory) else 0
+        real = run.replay.draw(n, size - simulated, run.generator)
+        rows = torch.cat([real, self.memory.draw(n, simulated, run.generator)], 1) if simulated else real
+        for each in rows.unbind(0):
+            yield as_batch(each, run.replay.widths, run.count.reward_scale)
+
+    def act(self) -> Tensor:
+        """Scaled actions of the deployed policy with its noise (n, nu)."""
+        run = self.run
+        with torch.no_grad():
+            a = (run.deployed(torch.from_numpy(run.states())) - run.middle) / run.half
+        noise = torch.randn(a.shape, generator=run.generator)
+        return (a.float() + self.settings.std * noise).clamp(-1.0, 1.0)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Every tensor a resumed run needs."""
+        return {"model.memory": self.memory.table[: len(self.memory)].clone()}
+
+    def state(self) -> dict[str, Any]:
+        """Counts and estimates, as JSON can hold them."""
+        counts = {name: getattr(self, name) for name in ("trainings", "steps", "updates", "since")}
+        believed = {"believed": _record(self.gate.belief.estimate), "trained_on": _record(self.trained_on.estimate)}
+        return counts | believed | {"added": self.memory.added}
+
+    def restore(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
+        """Take back what `tensors` and `state` gave.
+
+        Args:
+            tensors: of the checkpoint.
+            state: of the checkpoint.
+        """
+        rows = tensors["model.memory"]
+        self.memory.table[: len(rows)] = rows
+        self.memory.added = state["added"]
+        self.trainings, self.steps, self.updates, self.since = (
+            int(state[name]) for name in ("trainings", "steps", "updates", "since")
+        )
+        self.gate.belief = Belief(self.plant, _estimate(state["believed"]))
+        self.trained_on = Belief(self.plant, _estimate(state["trained_on"]))
+
+    def _train(self, updates: int, progress: bool = False) -> None:
+        """Gradient steps on fresh simulated episodes of what the run believes now."""
+        run, settings = self.run, self.settings
+        rng = np.random.default_rng(stream_seed(run.seed, MODEL_STREAM, self.trainings))
+        self.memory.added = 0
+        episodes = ModelEpisodes(self.task, settings.episodes, self._draw, run.view_of, rng)
+        first = not run.learner.updates
+        for _ in range(FILLING_ROUNDS):
+            self._collect(episodes, settings.episodes if first else round(settings.wide * settings.episodes))
+        self._scale_rewards()
+        rounds = -(-updates // settings.updates_per_round)
+        for k in tqdm(range(rounds), "training on the model", unit="round", disable=None if progress else True):
+            self._set_rates(settings.final_rate ** max(0.0, (k / rounds - STEADY) / (1.0 - STEADY)))
+            self._collect(episodes, round(settings.wide * settings.episodes))
+            scale = run.count.reward_scale
+            for batch in self.memory.batches(settings.updates_per_round, run.settings.batch, scale, run.generator):
+                run.learner.update(batch)
+            if k % CHECK_ROUNDS == 0 and run.diverged():
+                self.rollbacks.append(run.rollback())
+        self.trainings, self.updates = self.trainings + 1, self.updates + rounds * settings.updates_per_round
+        self.steps += episodes.steps
+        self.trained_on = self.gate.belief
+        self._set_rates(1.0)
+
+    def _collect(self, episodes: ModelEpisodes, wide: int) -> None:
+        """One step of all simulated episodes, the first `wide` of them with inputs uniform in the box."""
+        run = self.run
+        a = run.learner.explore(episodes.view[1], episodes.view[2])
+        a[:wide] = torch.rand((wide, run.task.nu), generator=run.generator) * 2.0 - 1.0
+        self.memory.extend(episodes.step((run.middle + run.half * a.double()).numpy()))
+
+    def _draw(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        if self.gate.belief.known or self.settings.parameters == "ranges":
+            return self.gate.belief.draw(rng, n)
+        return np.tile(self.plant.parameters, (n, 1))
+
+    def _scale_rewards(self) -> None:
+        """Fix the scale of the rewards if nothing has yet, and what counts as an explosion."""
+        count, column = self.run.count, sum(self.memory.widths[:5])
+        size = self.memory.table[: len(self.memory), column].abs()
+        count.largest_reward = max(count.largest_reward, float(size.max()))
+        if not count.reward_scale:
+            count.reward_scale = self.run.settings.reward_scale or 1.0 / max(float(size.mean()), 1e-12)
+            if self.run.prior is not None:
+                self.run.prior.scale = count.reward_scale
+
+    def _set_rates(self, share: float) -> None:
+        learner, own = self.run.learner, getattr(self.run.settings, self.run.algorithm)
+        learner.actor.adam.rate, learner.critic.adam.rate = share * own.actor_rate, share * own.critic_rate
+
+    def _data(self) -> Transitions:
+        """The plant's latest transitions in physical units; of states beyond a hard bound the model claims nothing."""
+        x, _, a, _, _, _, live, _, x1, *_ = self._columns(self.run.replay.latest(DATA))
+        data = Transitions(x, self.run.middle.numpy() + self.run.half.numpy() * a, x1)
+        return data.part(live[:, 0] > 0.0)
+
+    def _columns(self, rows: Tensor) -> list[np.ndarray]:
+        return [part.double().numpy() for part in rows.split(self.run.replay.widths, -1)]
+
+    def _optimism(self) -> np.ndarray:
+        """What the model makes of the episodes that the deployed policy has driven."""
+        run, belief = self.run, self.gate.belief
+        rows = run.replay.latest(min(run.replay.added - self.since, DATA))
+        if not len(rows) or not belief.known:
+            return np.zeros(0)
+        assert belief.estimate is not None
+        episodes = [piece for i in range(len(run.fleet)) for piece in self._pieces(rows[i :: len(run.fleet)])]
+        return measure_optimism(self.task, run.deployed, episodes[-EPISODES:], belief.estimate.p)
+
+    def _pieces(self, rows: Tensor) -> list[Episode]:
+        """Cut one environment's rows where an episode ended."""
+        x, _, a, _, _, reward, _, _, x1, *_ = self._columns(rows)
+        u = self.run.middle.numpy() + self.run.half.numpy() * a
+        ends = [*(np.flatnonzero((x1[:-1] != x[1:]).any(axis=1)) + 1), len(x)]
+        starts = [0, *ends[:-1]]
+        return [Episode(x[i:j], u[i:j], reward[i:j, 0]) for i, j in zip(starts, ends, strict=True)]
+
+
+def _record(estimate: Estimate | None) -> dict[str, Any] | None:
+    """An estimate as JSON can hold it."""
+    if estimate is None:
+        return None
+    arrays = {name: getattr(estimate, name).tolist() for name in ("p", "covariance", "error")}
+    return arrays | {"n": estimate.n, "doubt": estimate.doubt, "form_holds": estimate.form_holds}
+
+
+def _estimate(record: dict[str, Any] | None) -> Estimate | None:
+    """Read back what `_record` gave."""
+    if record is None:
+        return None
+    p, covariance, error = (np.array(record[name]) for name in ("p", "covariance", "error"))
+    return Estimate(p, covariance, record["n"], error, record["doubt"], record["form_holds"])
