@@ -37,3 +37,20 @@ def test_an_unknown_plant_is_one_line(capsys):
     code, text = run(capsys, "certify", "spaceship")
     assert code == 2
     assert "no design 'spaceship'" in text.err
+
+
+@pytest.mark.slow
+def test_an_empty_set_says_what_to_change(capsys, tmp_path):
+    code, text = run(capsys, "certify", "pendulum-upright", "--sample-time", "0.5", "--out", str(tmp_path))
+    assert code == 2
+    assert "sample time: at most" in text.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_analytic_set_is_certified_and_verified(capsys, tmp_path):
+    code, text = run(capsys, "certify", "robot-stopping", "--out", str(tmp_path), "--key", str(tmp_path / "key"))
+    assert code == 0
+    found = json.loads(text.out.splitlines()[-1])["certificates"]["robot-stopping"]
+    assert found["form"] == "stopping"
+    code, _ = run(capsys, "verify", found["file"], "--trusted", str(tmp_path / "key.pub"))
+    assert code == 0

@@ -131,6 +131,46 @@ def test_code_of_a_policy_brings_the_filter_of_its_certificate(law, certificate,
     np.testing.assert_array_equal(clip.g_high, certificate.clip().g_high)
 
 
+def test_the_filter_in_the_file_is_written_to_c_without_being_asked_for(law, certificate, tmp_path, capsys):
+    from dataclasses import replace
+
+    from yannctl.assurance import certificate_bytes
+    from yannctl.errors import ModelError
+    from yannctl.export import attach_certificate, read_parts
+
+    foreign = replace(certificate, statement=replace(certificate.statement, x_names=("y1", "y2")))
+    save_controller(tmp_path / "c", law)
+    attach_certificate(tmp_path / "c", certificate_bytes(certificate))
+    words = ["export", "c", tmp_path / "c", "--out", tmp_path / "code", "--no-check", "--json"]
+    assert run(words, capsys)[0] == 0
+    text = "".join(path.read_text() for path in (tmp_path / "code").glob("*.[ch]"))
+    assert "filter(theta, u[0]" in text
+    assert read_parts(tmp_path / "c")[2].n_rows == certificate.clip().n_rows
+    attach_certificate(tmp_path / "c", certificate_bytes(foreign))
+    with pytest.raises(ModelError, match="is for the states y1, y2"):
+        read_parts(tmp_path / "c")
+
+
+def test_a_trusted_key_asks_for_a_signed_certificate(law, certificate, tmp_path, capsys):
+    from yannctl.assurance import certificate_bytes, new_key, public_key
+    from yannctl.export import attach_certificate
+
+    path, key = tmp_path / "c", new_key()
+    (tmp_path / "public").write_bytes(public_key(key))
+    words = ["verify", path, "--points", "500", "--trusted", tmp_path / "public", "--json"]
+    save_controller(path, law)
+    code, out = run(words, capsys)
+    assert (code, out["certificate"]["ok"]) == (1, False)
+    attach_certificate(path, certificate_bytes(certificate))
+    code, out = run(words, capsys)
+    assert code == 1
+    assert "not signed" in out["certificate"]["failure"]
+    attach_certificate(path, certificate_bytes(certificate, key))
+    code, out = run(words, capsys)
+    assert code == 0
+    assert out["certificate"]["signed_by"] == public_key(key).hex()
+
+
 def test_a_wrong_certificate_in_a_controller_is_named_with_its_row(law, certificate, tmp_path, capsys, monkeypatch):
     from dataclasses import replace
 

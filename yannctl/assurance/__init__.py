@@ -10,12 +10,15 @@
 | 6 | `attack(target(name), policy, steps)` | attacks on the filtered nonlinear plant, counted |
 """
 
+from .analytic_certificate import ANALYTIC, AnalyticCertificate, certify_barrier, certify_stopping
+from .analytic_checker import check_analytic
 from .barrier_set import BarrierSet, barrier_set
 from .certificate import (
     Certificate,
     Statement,
     certificate_bytes,
     certify,
+    is_certificate_file,
     load_certificate,
     read_certificate,
     save_certificate,
@@ -23,6 +26,7 @@ from .certificate import (
 from .checker import CheckReport, check_polytopic
 from .clip_filter import ClipFilter
 from .designs import DESIGNS, Design, design
+from .diagnosis import Remedy, certify_design, certify_or_explain, diagnose
 from .falsifier import POLICIES, Attack, Target, attack
 from .filtered import Filtered, guard
 from .inclusion import Domain, Errors, Inclusion, bound_inclusion
@@ -36,10 +40,12 @@ from .stopping_set import StoppingSet
 from .targets import TARGETS, certified, covered_share, reactor_barrier, robot_stopping_set, target
 
 __all__ = [
+    "ANALYTIC",
     "DESIGNS",
     "POLICIES",
     "TARGETS",
     "AbstractSafeSet",
+    "AnalyticCertificate",
     "Attack",
     "BarrierSet",
     "Certificate",
@@ -54,6 +60,7 @@ __all__ = [
     "Flow",
     "Inclusion",
     "PolytopicSet",
+    "Remedy",
     "ResidualMonitor",
     "RunawaySet",
     "SafetyFilter",
@@ -66,10 +73,17 @@ __all__ = [
     "certificate_bytes",
     "certified",
     "certify",
+    "certify_barrier",
+    "certify_design",
+    "certify_or_explain",
+    "certify_stopping",
+    "check_analytic",
     "check_polytopic",
     "covered_share",
     "design",
+    "diagnose",
     "guard",
+    "is_certificate_file",
     "load_certificate",
     "new_key",
     "public_key",

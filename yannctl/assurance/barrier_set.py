@@ -163,7 +163,7 @@ class BarrierSet(AbstractSafeSet):
         for p in product(*zip(self.p_min, self.p_max, strict=True)):
             tail = np.tile(p, (len(ends), 1))
             low = np.column_stack([first[:, 0], fixed, np.zeros(len(ends)), tail])
-            high = np.column_stack([ends, fixed, np.full(len(ends), 3 * _LOWERED), tail])
+            high = np.column_stack([ends, fixed, np.full(len(ends), barrier_depth()), tail])
             bound = outward.bound(*split_boxes(low, high, [pieces, *[1] * (4 + np_)]))[1]
             worst = np.maximum(worst, bound[:, 0].reshape(len(ends), -1).max(axis=1))
         if not np.all(worst < 0):
@@ -194,6 +194,11 @@ class BarrierSet(AbstractSafeSet):
             inward = bounds[0][:, i].min() if sign > 0 else -bounds[1][:, i].max()
             if not inward >= 0:
                 raise EmptySetError(name, f"the rate points out of the set there ({-inward:.3g})")
+
+
+def barrier_depth() -> float:
+    """How far below the polyline the border is proved as well [K], over the rounding of lines and interpolation."""
+    return 3 * _LOWERED
 
 
 def barrier_set(

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,6 +22,10 @@ from .filter_rows import FilterRows, clip_from_rows, needed_rows
 from .inclusion import Domain, Inclusion
 from .invariant_set import InvariantSet, invariant_set, state_box
 from .signature import header_of, read_bounded, sign, verify_signature
+
+if TYPE_CHECKING:
+    from .analytic_certificate import AnalyticCertificate
+    from .safe_set import PolytopicSet
 
 KIND = "yannctl certificate"
 VERSION = 1
@@ -93,6 +97,12 @@ class Certificate:
         """Volume of the set over that of the declared box."""
         return self.found.share
 
+    def safe_set(self) -> "PolytopicSet":
+        """Give the set, ready for `SafetyFilter`."""
+        from .safe_set import PolytopicSet
+
+        return PolytopicSet(self)
+
     def clip(self) -> ClipFilter:
         """Give the filter of a plant with one input.
 
@@ -151,7 +161,9 @@ def certify(
     return certificate
 
 
-def save_certificate(path: str | Path, certificate: Certificate, key: bytes | None = None) -> None:
+def save_certificate(
+    path: str | Path, certificate: "Certificate | AnalyticCertificate", key: bytes | None = None
+) -> None:
     """Write a certificate file.
 
     Args:
@@ -162,7 +174,7 @@ def save_certificate(path: str | Path, certificate: Certificate, key: bytes | No
     write_whole(Path(path), certificate_bytes(certificate, key))
 
 
-def certificate_bytes(certificate: Certificate, key: bytes | None = None) -> bytes:
+def certificate_bytes(certificate: "Certificate | AnalyticCertificate", key: bytes | None = None) -> bytes:
     """Give a certificate file as bytes, to be kept inside another file.
 
     Args:
@@ -174,6 +186,10 @@ def certificate_bytes(certificate: Certificate, key: bytes | None = None) -> byt
     """
     from safetensors.numpy import save
 
+    from .analytic_certificate import AnalyticCertificate, analytic_bytes
+
+    if isinstance(certificate, AnalyticCertificate):
+        return analytic_bytes(certificate, key)
     header = {
         "kind": KIND, "version": VERSION, "signature": _SIGNATURE, "statement": vars(certificate.statement),
         "terms": list(certificate.inclusion.terms), "n_cert": certificate.n_cert, "delay": certificate.inclusion.delay,
@@ -183,7 +199,22 @@ def certificate_bytes(certificate: Certificate, key: bytes | None = None) -> byt
     return sign(raw, key) if key is not None else raw
 
 
-def load_certificate(path: str | Path, trusted: bytes | None = None) -> Certificate:
+def is_certificate_file(path: str | Path) -> bool:
+    """Tell whether a file calls itself a certificate, without judging it.
+
+    Args:
+        path: the file.
+    """
+    from .analytic_certificate import KIND as ANALYTIC_KIND
+
+    try:
+        header = header_of(read_bounded(Path(path)))
+        return json.loads(header["__metadata__"]["yannctl"])["kind"] in {KIND, ANALYTIC_KIND}
+    except (FileFormatError, OSError, ValueError, KeyError, TypeError, RecursionError):
+        return False
+
+
+def load_certificate(path: str | Path, trusted: bytes | None = None) -> "Certificate | AnalyticCertificate":
     """Read a certificate file and prove it again.
 
     Args:
@@ -200,7 +231,7 @@ def load_certificate(path: str | Path, trusted: bytes | None = None) -> Certific
     return read_certificate(read_bounded(Path(path)), str(path), trusted)
 
 
-def read_certificate(raw: bytes, path: str, trusted: bytes | None = None) -> Certificate:
+def read_certificate(raw: bytes, path: str, trusted: bytes | None = None) -> "Certificate | AnalyticCertificate":
     """Read a certificate from the bytes of its file and prove it again.
 
     Args:
@@ -217,11 +248,15 @@ def read_certificate(raw: bytes, path: str, trusted: bytes | None = None) -> Cer
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
+    from . import analytic_certificate as analytic
+
     try:
         header = json.loads(header_of(raw)["__metadata__"]["yannctl"])
-        if header["kind"] != KIND or header["version"] != VERSION:
-            raise FileFormatError(f"{path}: {header['kind']} of version {header['version']}, not a {KIND} of {VERSION}")
+        if header["kind"] not in {KIND, analytic.KIND} or header["version"] != VERSION:
+            raise FileFormatError(f"{header['kind']} of version {header['version']}, not a {KIND} of {VERSION}")
         signed_by = verify_signature(raw, header["signature"], trusted)
+        if header["kind"] == analytic.KIND:
+            return analytic.assemble_analytic(load(raw), header, signed_by)
         certificate = _assemble(load(raw), header, signed_by)
     except FileFormatError as error:
         raise FileFormatError(f"{path}: {error}") from error

@@ -77,11 +77,12 @@ class Design:
         return certify(statement, domain, self.inclusion(), self.contraction)
 
 
-def design(name: str) -> Design:
+def design(name: str, dt: float | None = None) -> Design:
     """Give a design by its name.
 
     Args:
         name: one of `DESIGNS`.
+        dt: another sample period [the plant's unit of time], None for the design's own.
 
     Returns:
         The design.
@@ -91,17 +92,23 @@ def design(name: str) -> Design:
     """
     if name not in DESIGNS:
         raise ModelError("plant", f"no design {name!r}", remedy=f"use one of {', '.join(DESIGNS)}")
-    return DESIGNS[name]()
+    if dt is not None and not (np.isfinite(dt) and dt > 0):
+        raise ModelError("dt", f"is {dt}, expected a positive sample period")
+    return DESIGNS[name](dt)
 
 
-def pendulum_upright() -> Design:
-    """Keep the pendulum upright: |theta| <= 0.25 rad, |theta_dot| <= 1 rad/s, one packet may be lost."""
+def pendulum_upright(dt: float | None = None) -> Design:
+    """Keep the pendulum upright: |theta| <= 0.25 rad, |theta_dot| <= 1 rad/s, one packet may be lost.
+
+    Args:
+        dt: another sample period [s], None for that of Gymnasium's step.
+    """
     import casadi as ca
 
     from yannctl.models import Pendulum
     from yannctl.plant.ranges import field_function
 
-    plant, fields = Pendulum(), {"p": ("g", "m")}
+    plant, fields = _sampled(Pendulum(), dt), {"p": ("g", "m")}
     rate = field_function(plant, lambda own, x, u: own.rhs(x, u), ("rate", "x_dot"), fields)
     step = field_function(plant, lambda own, x, u: own.step_map(x, u), ("step", "x_next"), fields)
 
@@ -126,8 +133,20 @@ def pendulum_upright() -> Design:
     )  # fmt: skip
 
 
-def robot_corridor() -> Design:
-    """Keep a wheeled robot in its corridor by the turn rate: |ey| <= 0.1 m, |epsi| <= 0.5 rad at 0.05 to 0.1 m/s."""
+def _sampled(plant: Any, dt: float | None) -> Any:
+    """The same plant with another sample period, where its class has a fixed one."""
+    if dt is None:
+        return plant
+    kind = type(plant)
+    return type(kind.__name__, (kind,), {"dt": dt})()
+
+
+def robot_corridor(dt: float | None = None) -> Design:
+    """Keep a wheeled robot in its corridor by the turn rate: |ey| <= 0.1 m, |epsi| <= 0.5 rad at 0.05 to 0.1 m/s.
+
+    Args:
+        dt: another sample period [s], None for 0.1 s.
+    """
     import casadi as ca
 
     x, u, p = ca.SX.sym("x", 2), ca.SX.sym("u"), ca.SX.sym("p", 5)
@@ -137,7 +156,7 @@ def robot_corridor() -> Design:
         along = speed_gain * v * ca.cos(x[1]) / (1 - kappa * x[0])
         return ca.vertcat(speed_gain * v * ca.sin(x[1]) + slip, turn_gain * u - kappa * along)
 
-    dt = 0.1
+    dt = 0.1 if dt is None else dt
     rate = ca.Function("rate", [x, u, p], [rhs(x, u)], ["x", "u", "p"], ["x_dot"])
     step = ca.Function("step", [x, u, p], [extrapolate(rhs, x, u, dt, 1, 6)], ["x", "u", "p"], ["x_next"])
     return Design(
@@ -157,12 +176,16 @@ def robot_corridor() -> Design:
     )  # fmt: skip
 
 
-def reactor_point() -> Design:
-    """Hold the reactor near its unstable point: +-0.05 mol/L, +-5 K, sampled every 1.2 s."""
+def reactor_point(dt: float | None = None) -> Design:
+    """Hold the reactor near its unstable point: +-0.05 mol/L, +-5 K, sampled every 1.2 s.
+
+    Args:
+        dt: another sample period [min], None for 0.02 min.
+    """
     from yannctl.models import CSTR
     from yannctl.plant.ranges import field_function
 
-    dt = 0.02
+    dt = 0.02 if dt is None else dt
     plant, fields = CSTR(dt=dt), {"p": ("k0", "UA")}
     names = ("rate", "x_dot")
     rate = field_function(plant, smooth_reactor_rate, names, fields)
@@ -196,7 +219,7 @@ def smooth_reactor_rate(plant: Any, x: Any, u: Any) -> Any:
     return ca.vertcat(flow * (plant.CAf - x[0]) - rate, flow * (plant.Tf - x[1]) + heat)
 
 
-DESIGNS: dict[str, Callable[[], Design]] = {
+DESIGNS: dict[str, Callable[[float | None], Design]] = {
     "pendulum-upright": pendulum_upright,
     "robot-corridor": robot_corridor,
     "reactor-point": reactor_point,

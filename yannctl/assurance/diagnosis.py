@@ -8,7 +8,7 @@ import numpy as np
 from yannctl.errors import EmptySetError, ModelError
 
 from .certificate import Certificate
-from .designs import Design
+from .designs import Design, design
 from .inclusion import Domain
 from .invariant_set import invariant_set
 
@@ -56,6 +56,24 @@ def diagnose(chosen: Design, at_sample_time: Callable[[float], Design] | None = 
     if at_sample_time is not None:
         causes.append(("sample time", at_sample_time))
     return tuple(Remedy(what, _largest(make)) for what, make in causes)
+
+
+def certify_design(name: str, dt: float | None = None) -> Certificate:
+    """Certify a named design, or say what to change.
+
+    Args:
+        name: one of `DESIGNS`.
+        dt: another sample period [the plant's unit of time], None for the design's own.
+
+    Returns:
+        The certificate.
+
+    Raises:
+        EmptySetError: as `certify_or_explain`, the sample time among the causes.
+    """
+    chosen = design(name, dt)
+    period = chosen.statement.dt
+    return certify_or_explain(chosen, lambda share: design(name, share * period))
 
 
 def certify_or_explain(chosen: Design, at_sample_time: Callable[[float], Design] | None = None) -> Certificate:

@@ -8,9 +8,10 @@ import numpy as np
 from yannctl.errors import ModelError
 from yannctl.types import ArrayLike, Bool, Float
 
+from .analytic_certificate import AnalyticCertificate
 from .certificate import Certificate
 from .designs import DESIGNS
-from .safe_set import AbstractSafeSet, PolytopicSet
+from .safe_set import AbstractSafeSet
 from .safety_filter import Decision, SafetyFilter
 
 Filter = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -33,9 +34,12 @@ class Filtered:
     """
 
     def __init__(
-        self, inner: Any, filter: Certificate | AbstractSafeSet | SafetyFilter | Filter, law: Any = None
+        self,
+        inner: Any,
+        filter: Certificate | AnalyticCertificate | AbstractSafeSet | SafetyFilter | Filter,
+        law: Any = None,
     ) -> None:
-        safe_set = PolytopicSet(filter) if isinstance(filter, Certificate) else filter
+        safe_set = filter.safe_set() if isinstance(filter, Certificate | AnalyticCertificate) else filter
         made = SafetyFilter(safe_set, law) if isinstance(safe_set, AbstractSafeSet) else safe_set
         self.inner, self.filter = inner, made
         self.nx, self.nu = inner.nx, inner.nu

@@ -60,6 +60,11 @@ class StoppingSet(AbstractSafeSet):
         """kappa_bar: turn of the path a metre that the robot covers [1/m]."""
         return self.curvature / (1 - self.half_width * self.curvature)
 
+    def decays(self) -> tuple[float, float]:
+        """Give what is left of a speed after one period: below it for the least lag, above it for the largest."""
+        least, most = (float(np.exp(-self.dt / lag)) for lag in (self.lag_min, self.lag_max))
+        return least * (1 - 1e-14), most * (1 + 1e-14)
+
     def reach(self, x: ArrayLike) -> Float[np.ndarray, "... 2"]:
         """Bound how far to the left and to the right the robot gets when it is stopped now.
 
@@ -103,7 +108,7 @@ class StoppingSet(AbstractSafeSet):
     @cached_property
     def _kernel_data(self) -> tuple[float, ...]:
         """Numbers the kernels take, in the order of `stopping_kernels`."""
-        decay = np.exp(-self.dt / np.array([self.lag_min, self.lag_max])) * np.array([1 - 1e-14, 1 + 1e-14])
+        decay = self.decays()
         numbers = (
             self.half_width, self.bend, self.lag_min, self.lag_max, self.speed_gain, self.turn_gain, self.dt,
             *decay, *self.u_min, *self.u_max, self.half_track,
@@ -133,7 +138,7 @@ class StoppingSet(AbstractSafeSet):
     def _period(self, states: np.ndarray, u: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Way covered, turn to the right and left (both while under way), and ends of v and omega."""
         speeds = states[..., 2:4]
-        decay = np.exp(-self.dt / np.array([self.lag_min, self.lag_max])) * np.array([1 - 1e-14, 1 + 1e-14])
+        decay = np.array(self.decays())
         held = np.array([self.lag_min, self.lag_max]) * (1 - decay)  # of the old speed's integral
         after = u[..., None, :] + (speeds - u)[..., None, :] * decay[:, None]
         ends = np.sort(after, axis=-2)

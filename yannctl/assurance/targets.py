@@ -1,6 +1,7 @@
 """The loops that come with a proved safe set, ready to be filtered and to be attacked."""
 
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -41,14 +42,25 @@ def reactor_barrier(mismatch: float = REACTOR_MISMATCH, dt: float = 0.1, Tc_max:
         The set for concentrations of 0 to 1 mol/L.
     """
     from yannctl.models import CSTR
-    from yannctl.plant.ranges import field_function
 
     plant = CSTR(dt=dt, Tc_max=Tc_max)
-    rate = field_function(plant, smooth_reactor_rate, ("rate", "x_dot"), {"p": ("k0", "UA")})
-    flow = Flow(rate, dt, np.array([0.1, 10.0]), order=3, substeps=max(1, round(50 * dt)), slope_order=2)
+    flow = reactor_flow(plant)
     nominal = np.array([plant.k0, plant.UA])
     bounds = float(plant.u_min[0]), float(plant.u_max[0])
     return barrier_set(flow, plant.T_max, 280.0, 1.0, bounds, (1 - mismatch) * nominal, (1 + mismatch) * nominal)
+
+
+def reactor_flow(plant: Any) -> Flow:
+    """Give a reactor over one period of its filter, with the rate factor and the heat transfer as parameters.
+
+    Args:
+        plant: the reactor.
+    """
+    from yannctl.plant.ranges import field_function
+
+    rate = field_function(plant, smooth_reactor_rate, ("rate", "x_dot"), {"p": ("k0", "UA")})
+    substeps = max(1, round(50 * plant.dt))
+    return Flow(rate, plant.dt, np.array([0.1, 10.0]), order=3, substeps=substeps, slope_order=2)
 
 
 def robot_stopping_set(bend: float = 6.0) -> StoppingSet:

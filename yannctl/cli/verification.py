@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .certificates import certificate_rows, trusted_key, verify_certificate
 from .chain import links_to_the_chip, write_page
 from .console import Output, busy
-from .options import Json, Seed
+from .options import Json, Seed, Trusted
 
 if TYPE_CHECKING:
     from torch import nn
@@ -29,21 +30,29 @@ def verify(
         Path | None,
         typer.Option("--page", help="HTML page of the chain, JSON beside it; default FILE_proof/proof.html."),
     ] = None,
+    trusted: Trusted = None,
     json: Json = False,
 ) -> None:
     """Check that the law covers its domain, equals the online QP, and that the networks equal the law.
 
     A law file is checked with every form of network in double and single precision, a controller file with the network
-    whose weights it holds; a certificate inside it is proved again, exactly. Errors are compared at every corner and
-    facet centre, at points on facets and at random points, and bounded over whole regions.
+    whose weights it holds; a certificate inside it is proved again, exactly, and a certificate file on its own as well.
+    With a trusted key the certificate must carry its signature. Errors are compared at every corner and facet centre,
+    at points on facets and at random points, and bounded over whole regions.
     """
     import numpy as np
 
+    from yannctl.assurance import is_certificate_file
+
+    output = Output(json)
+    public = trusted_key(trusted)
+    if is_certificate_file(file):
+        verify_certificate(output, file, public)
+        return
     from yannctl.yann.verification import verification_points
 
     from .checks import compare_at, compare_with_qp, read_law
 
-    output = Output(json)
     law, content = read_law(file)
     with busy(f"looking beyond every facet of {law.n_regions} regions"):
         audit = law.audit()
@@ -65,7 +74,7 @@ def verify(
         found.append({"network": name, **result.to_json()})
         rows += _rows(name, result)
     with busy("certificate"):
-        proof_rows, proof = _certificate(content, str(file))
+        proof_rows, proof = certificate_rows(content, str(file), public)
     rows += proof_rows
     chip: list[dict[str, Any]] = []
     if pil:
@@ -114,24 +123,6 @@ def _networks(law: "PwaLaw", content: Any, name: str) -> "list[tuple[str, nn.Mod
             except ModelError:  # too large for five layers, or no lattice for a law that jumps
                 continue
     return networks
-
-
-def _certificate(content: Any, name: str) -> tuple[list[list[str]], dict[str, Any] | None]:
-    """The exact check of the certificate a controller file holds."""
-    from yannctl.errors import FileFormatError
-    from yannctl.export import certificate_of
-
-    if content is None or not content.certificate:
-        return [], None
-    try:
-        certificate = certificate_of(content, name)
-    except FileFormatError as error:
-        return [["certificate, decided exactly", str(error), _verdict(False)]], {"ok": False, "failure": str(error)}
-    assert certificate is not None
-    checked = certificate.check()
-    said = certificate.statement
-    row = ["certificate, decided exactly", f"{checked.n_checked} inequalities for {said.plant}", _verdict(True)]
-    return [row], {"ok": True, "failure": "", "inequalities": checked.n_checked, "plant": said.plant, "note": said.note}
 
 
 def _check(network: "nn.Module", law: "PwaLaw", points: int, seed: int) -> "Verification":

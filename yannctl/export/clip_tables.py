@@ -82,6 +82,9 @@ class ClipTables:
         """
         certificate = getattr(clip, "certificate", clip)
         if hasattr(certificate, "statement"):
+            if not hasattr(certificate, "clip"):
+                text = f"of a {certificate.form} set is no clip to lines, so C code cannot hold it"
+                raise ModelError("filter", text, remedy="run it in Python, or certify a polytopic set")
             corners = np.abs(certificate.found.vertices).max(axis=0)
             return replace(cls.of(certificate.clip()), reach=corners, source=_words(certificate))
         names = ("F_low", "g_low", "F_high", "g_high")

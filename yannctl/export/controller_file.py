@@ -23,7 +23,7 @@ from yannctl.pwa.law import PwaLaw
 from yannctl.types import ArrayLike
 
 if TYPE_CHECKING:
-    from yannctl.assurance import Certificate
+    from yannctl.assurance import AnalyticCertificate, Certificate
 
 VERSION = 1
 KIND = "yannctl controller"
@@ -147,7 +147,7 @@ def attach_certificate(path: str | Path, certificate: bytes) -> ControllerFile:
 
 def certificate_of(
     content: ControllerFile, path: str = "controller", trusted: bytes | None = None
-) -> "Certificate | None":
+) -> "Certificate | AnalyticCertificate | None":
     """Read the certificate of a controller file and prove every inequality of it again, exactly.
 
     Args:

@@ -86,6 +86,7 @@ def read_parts(path: str | Path) -> tuple[PwaLaw, ResidualTables | None, ClipTab
 
     Raises:
         FileFormatError: neither kind of file, a damaged one, or a certificate whose proof does not hold.
+        ModelError: a certificate whose filter is no clip to lines, or for other states than the law's.
     """
     try:
         content = load_controller(path)
@@ -98,7 +99,7 @@ def read_parts(path: str | Path) -> tuple[PwaLaw, ResidualTables | None, ClipTab
     else:
         residual, clip = controller_parts(content.extension)
     certificate = certificate_of(content, str(path)) if clip is None else None
-    return content.law, residual, clip if certificate is None else ClipTables.of(certificate)
+    return content.law, residual, clip if certificate is None else _clip_of(certificate, content.law, str(path))
 
 
 def certified_clip(path: str | Path, law: PwaLaw) -> ClipTables:
@@ -117,10 +118,14 @@ def certified_clip(path: str | Path, law: PwaLaw) -> ClipTables:
     """
     from yannctl.assurance import load_certificate
 
-    certificate = load_certificate(path)
+    return _clip_of(load_certificate(path), law, str(path))
+
+
+def _clip_of(certificate: Any, law: PwaLaw, name: str) -> ClipTables:
+    """The filter of a certificate, where it is one of lines and for the states of a law."""
     wanted, names = certificate.statement.x_names, law.theta_names or ()
     if len(wanted) > law.F.shape[2] or any(a != b for a, b in zip(wanted, names, strict=False)):
-        text = f"{path} is for the states {', '.join(wanted)}; the law's parameters are {', '.join(names)}"
+        text = f"{name} is for the states {', '.join(wanted)}; the law's parameters are {', '.join(names)}"
         raise ModelError("certificate", text, remedy="give the certificate of this plant, states in the law's order")
     return ClipTables.of(certificate)
 
