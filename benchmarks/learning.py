@@ -21,6 +21,7 @@ import torch
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).parent))
+from learning_figure import draw
 from learning_rows import ABLATIONS, FORMAT, FULL, METHODS, control_row, train_row
 from learning_stacked import train_stacked
 from learning_summary import summarise
@@ -104,7 +105,9 @@ def run(
     with tempfile.TemporaryDirectory() as spare:
         folder = results or (Path(spare) if short else RESULTS)
         rows = _make(_queue(found, wanted, seeds, steps), found, folder, again, say)
-    summary = summarise(rows)
+        summary = summarise(rows)
+        if results is not None:
+            draw(summary, folder / "curves.png")
     targets = [target["ok"] for part in summary.values() for target in part["targets"]]
     ok = all(row["status"] in {"done", "not installed"} for row in rows)
     return {"tasks": summary, "rows": len(rows), "short": short, "ok": ok and (short or all(targets))}

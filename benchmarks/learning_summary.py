@@ -54,7 +54,7 @@ def _task(rows: list[Row]) -> dict[str, Any]:
     rival = min((name for name in controls if controls[name]["kind"] == "rival"), key=lambda n: controls[n]["cost"])
     result = {
         "controls": controls, "best_rival": rival, "methods": methods, "not_installed": sorted(missing),
-        "stopped": [f"{row['method']} seed {row['seed']}: {row['status']}" for row in stopped],
+        "stopped": [f"{row['method']} seed {row['seed']}: {row['status']}" for row in stopped], "targets": [],
     }  # fmt: skip
     if OURS in trained:
         costs = {row["method"]: np.array(row["deployed"]["costs"]) for row in rows if "kind" in row}
@@ -81,7 +81,21 @@ def _method(rows: list[Row], linear: float, best: float) -> dict[str, Any]:
         finite = bool(np.isfinite(values).all())
         middle, low, high = quartiles(values) if finite else (median_steps([s[key] for s in seeds]), None, None)
         spread[key] = {"median": middle, "low": low, "high": high}
-    return {"title": rows[0]["title"], "n": len(rows), "steps": rows[0]["steps"], "figures": spread, "seeds": seeds}
+    known = {"title": rows[0]["title"], "n": len(rows), "steps": rows[0]["steps"], "settings": rows[0]["settings"]}
+    return {**known, "figures": spread, "seeds": seeds, "curve": _curve(rows)}
+
+
+def _curve(rows: list[Row]) -> dict[str, Any]:
+    """Median and quartiles over the seeds at every evaluation."""
+    steps = [entry["step"] for entry in rows[0]["curve"]]
+    rows = [row for row in rows if [entry["step"] for entry in row["curve"]] == steps]
+    found: dict[str, Any] = {"steps": steps}
+    for who in ("learning", "deployed"):
+        if who in rows[0]["curve"][-1]:
+            costs = np.array([[entry[who] for entry in row["curve"]] for row in rows])
+            low, middle, high = (np.quantile(costs, share, axis=0).tolist() for share in (0.25, 0.5, 0.75))
+            found[who] = {"low": low, "median": middle, "high": high}
+    return found
 
 
 def _seed(row: Row, linear: float, best: float) -> dict[str, Any]:

@@ -91,8 +91,8 @@ def trained(task, name, seed, steps):
     end = {"costs": [costs[-1]] * 4, "violating": 0, "interventions": 0.0, "worst": 0.0}
     return {
         "format": learning_rows.FORMAT, "task": task.name, "method": name, "title": name, "seed": seed,
-        "status": "done", "steps": STEPS[-1], "curve": curve, "learning": end, "deployed": end, "cpu_s": 1.0,
-        "wall_s": 1.0, "commit": "x",
+        "status": "done", "steps": STEPS[-1], "settings": {}, "curve": curve, "learning": end, "deployed": end,
+        "cpu_s": 1.0, "wall_s": 1.0, "commit": "x",
     }  # fmt: skip
 
 
@@ -177,6 +177,15 @@ def test_summary_of_made_up_rows_by_hand(made_up, tmp_path):
     assert comparison["regret_ours"] == pytest.approx(5.0 * 400 - 138.0 * 2)
     worst = min(target["figure"] for target in part["targets"] if target["what"].startswith("deployed - linear"))
     assert worst == pytest.approx(957.0 - (138.0 + 819.0 * 1.02))
+
+
+def test_curves_are_medians_and_quartiles_of_the_seeds(made_up, tmp_path):
+    part = learning.run(**ASKED, results=tmp_path)["tasks"]["pendulum-swingup:nominal"]
+    band = part["methods"]["td3-scratch"]["curve"]["learning"]
+    assert band["median"][1] == pytest.approx(138.0 + 819.0 * 0.5 * 1.01)
+    assert band["low"][1] == pytest.approx(138.0 + 819.0 * 0.5 * 1.005)
+    assert band["high"][1] == pytest.approx(138.0 + 819.0 * 0.5 * 1.015)
+    assert (tmp_path / "curves.png").stat().st_size > 10_000
 
 
 def test_unknown_names_are_refused(tmp_path):
