@@ -22,7 +22,13 @@ from yannctl.scenarios.learning import Evaluation, LearningTask
 FORMAT = 1  # of a row; rows of another one are made anew
 EVERY = 200  # plant steps between two evaluations, for every method
 PACKAGES = ("numpy", "torch", "gymnasium", "stable-baselines3")
-FULL = {"pendulum-swingup": 5000, "cstr-setpoint": 5000, "robot-kappa6": 6000, "pendulum-upright": 3000}
+FULL = {
+    "pendulum-swingup": 5000,
+    "cstr-setpoint": 5000,
+    "robot-kappa6": 6000,
+    "pendulum-upright": 3000,
+    "pendulum-clipped": 10_000,
+}
 
 
 @dataclass(frozen=True)

@@ -99,3 +99,9 @@ def test_unknown_task_is_refused():
 def test_disturbed_variant_is_refused():
     with pytest.raises(ModelError, match="cannot be learned on"):
         learning_task("robot-kappa6", "noisy").environment()
+
+
+def test_published_pendulum_has_the_regions_and_rows_that_follow_from_the_published_counts():
+    task = learning_task("pendulum-clipped")
+    law = task.law().law
+    assert (law.n_regions, len(law.k)) == (7, 32)

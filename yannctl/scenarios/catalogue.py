@@ -2,7 +2,7 @@
 
 from yannctl.errors import ModelError
 
-from . import pendulum, reactor, robot, runaway
+from . import pendulum, published, reactor, robot, runaway
 from .scenario import Scenario
 
 # Name -> (module that makes it, its variants, the first of which is the default).
@@ -13,6 +13,7 @@ _MAKERS = {
     "runaway-restart": (runaway.make, tuple(runaway.VARIANTS)),
     "pendulum-swingup": (pendulum.make, tuple(pendulum.VARIANTS)),
     "pendulum-upright": (pendulum.make, tuple(pendulum.VARIANTS)),
+    "pendulum-clipped": (published.make, published.VARIANTS),
 }
 NAMES = tuple(_MAKERS)
 

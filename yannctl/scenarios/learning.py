@@ -5,6 +5,7 @@
 | pendulum-swingup | as known | nothing: no safety claim | dynamic programming |
 | pendulum-upright | as known | certified filter | dynamic programming behind the filter |
 | cstr-setpoint | k0 +8 %, UA -8 %, set-point 0.6, always | certified filter | dynamic programming behind the filter |
+| pendulum-clipped | as known, as published | nothing | dynamic programming |
 | robot-kappa6 | slip and lag drawn each episode | certified filter | NMPC with true parameters, behind the filter |
 """
 
@@ -22,7 +23,7 @@ from yannctl.plant import AbstractPlant
 from yannctl.rl.environment import PlantEnvironment, Variation
 from yannctl.types import Float, Int
 
-from . import pendulum, reactor
+from . import pendulum, published, reactor
 from .catalogue import make_scenario
 from .guarded import Guarded, behind
 from .scenario import Scenario, World, draw_world
@@ -38,6 +39,7 @@ TASKS = {
     "cstr-setpoint": ("mismatch", ("filtered-best", "nmpc")),
     "robot-kappa6": ("perturbed", ("nmpc",)),
     "pendulum-upright": ("nominal", ("filtered-best", "nmpc")),
+    "pendulum-clipped": ("nominal", ("dynamic-programming",)),
 }
 KNOWING = ("nmpc", "dynamic-programming", "filtered-best")
 TEST_SEED, TEST_STARTS = 2000, 100  # apart from the seeds of training (below 1000) and of tuning (1000)
@@ -78,7 +80,7 @@ class LearningTask:
 
     scenario: Scenario
     knowing: tuple[str, ...]
-    problem: Callable[[AbstractPlant], Any] | None = None
+    problem: Callable[[Any], Any] | None = None
 
     @property
     def name(self) -> str:
@@ -226,9 +228,10 @@ def _reactor_problem(plant: Any) -> Any:
     return reactor.linear_problem(plant, 10, Weights())
 
 
-_PROBLEMS: Mapping[str, Callable[[AbstractPlant], Any]] = {
+_PROBLEMS: Mapping[str, Callable[[Any], Any]] = {
     "pendulum-swingup": _swing_problem,
     "pendulum-upright": _upright_problem,
+    "pendulum-clipped": published.published_problem,
     "cstr-setpoint": _reactor_problem,
 }
 
