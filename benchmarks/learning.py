@@ -197,6 +197,7 @@ def main() -> None:
     parser.add_argument("--rows", type=Path)
     parser.add_argument("--again", default="")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--tables", type=Path, help="folder for the tables, a JSON file a task")
     given = parser.parse_args()
     result = run(
         given.short, names(given.tasks), names(given.methods), numbers(given.seeds), given.rows,
@@ -205,6 +206,8 @@ def main() -> None:
     print(table(result))
     if given.json:
         given.json.write_text(json.dumps(result, indent=1))
+    for name, part in result["tasks"].items() if given.tables else ():
+        write_whole(given.tables / f"{name.replace(':', '-')}.json", (json.dumps(part, default=float) + "\n").encode())
     sys.exit(0 if result["ok"] else 1)
 
 

@@ -53,7 +53,8 @@ def _task(rows: list[Row]) -> dict[str, Any]:
     methods = {name: _method(found, linear, best) for name, found in trained.items()}
     rival = min((name for name in controls if controls[name]["kind"] == "rival"), key=lambda n: controls[n]["cost"])
     result = {
-        "controls": controls, "best_rival": rival, "methods": methods, "not_installed": sorted(missing),
+        "made_by": _made_by(rows), "controls": controls, "best_rival": rival, "methods": methods,
+        "not_installed": sorted(missing),
         "stopped": [f"{row['method']} seed {row['seed']}: {row['status']}" for row in stopped], "targets": [],
     }  # fmt: skip
     if OURS in trained:
@@ -61,6 +62,12 @@ def _task(rows: list[Row]) -> dict[str, Any]:
         result["comparison"] = _compare(trained, methods, costs[rival], best)
         result["targets"] = _targets(rows[0]["task"].split(":")[0], result)
     return result
+
+
+def _made_by(rows: list[Row]) -> dict[str, Any]:
+    """Machines, versions and commits of the rows, each once, and the time they took."""
+    found = {key: sorted({str(row[key]) for row in rows if key in row}) for key in ("commit", "machine", "versions")}
+    return {**found, "cpu_s": sum(row.get("cpu_s", 0.0) for row in rows)}
 
 
 def _control(row: Row) -> dict[str, Any]:
