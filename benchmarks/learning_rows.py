@@ -9,6 +9,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 from learning_cloning import law_log
+from learning_metrics import difference_interval
 from learning_peers import ALGORITHMS as PEERS
 from learning_peers import installed, train_peer
 from torch import nn
@@ -155,6 +156,7 @@ class Judge:
         self.curve: list[dict[str, Any]] = []
         self.deployed: Evaluation | None = None
         self.learning: Evaluation | None = None
+        self.first: Evaluation | None = None
         self.seconds = 0.0
 
     def look(self, step: int, learning: nn.Module, deployed: nn.Module | None = None, changed: bool = True) -> None:
@@ -170,11 +172,16 @@ class Judge:
         self.learning = self.task.evaluate(learning)
         if deployed is not None and (changed or self.deployed is None):
             self.deployed = self.task.evaluate(deployed)
+        if self.first is None:
+            self.first = self.deployed
         row = {**self.recorder.account(), "step": step, "learning": self.learning.mean}
         row["learning_violations"] = int((self.learning.violations > 0).sum())
         if self.deployed is not None:
             row |= {"deployed": self.deployed.mean, "interventions": self.deployed.interventions}
             row["deployed_violations"] = int((self.deployed.violations > 0).sum())
+        if self.deployed is not None and self.first is not None:  # against the first one deployed, paired
+            gain, low, _ = difference_interval(self.deployed.costs, self.first.costs)
+            row |= {"gain": gain, "gain_error": gain - low}
         self.curve.append(row)
         self.seconds += time.process_time() - begin
 

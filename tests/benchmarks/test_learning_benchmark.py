@@ -85,7 +85,8 @@ def trained(task, name, seed, steps):
     costs = [138.0 + (start - 138.0) * rate**k * (1 + 0.01 * seed) for k in range(len(STEPS))]
     curve = [
         {"step": step, "paid": 5.0 * step, "episodes": step / 200, "violations": 0, "changed": 0, "learning": cost,
-         "learning_violations": 0, "deployed": cost, "interventions": 0.0, "deployed_violations": 0}
+         "learning_violations": 0, "deployed": cost, "interventions": 0.0, "deployed_violations": 0,
+         "gain": costs[0] - cost, "gain_error": 0.0}
         for step, cost in zip(STEPS, costs, strict=True)
     ]  # fmt: skip
     end = {"costs": [costs[-1]] * 4, "violating": 0, "interventions": 0.0, "worst": 0.0}
