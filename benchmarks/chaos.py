@@ -32,6 +32,11 @@ SMALL = rl.TrainingSettings(
     width=8, batch=8, updates_per_step=1, warmup_steps=20, gate_every=30, gate_starts=4, screen_starts=2,
     evaluation_episodes=1, checkpoint_every=10, tensorboard=False, max_rollbacks=1000,
 )  # fmt: skip
+# Training on the model before the first step and again when the parameters are found, and both memories mixed.
+MODEL = {
+    "model.use": "on", "model.pretrain_updates": 24, "model.retrain_updates": 16, "model.episodes": 4,
+    "model.first_gate": 15, "model.gate_starts": 4, "model.members": 1, "model.capacity": 200,
+}  # fmt: skip
 CASES: tuple[tuple[str, str, int], ...] = (
     ("dsact", "yannctl/Pendulum-v0", 1),
     ("td3", "Pendulum-v1", 2),
@@ -42,7 +47,7 @@ CASES: tuple[tuple[str, str, int], ...] = (
 def go(case: tuple[str, str, int], folder: Path) -> None:
     """Start the run of a folder, or take it up where it was killed."""
     algorithm, name, environments = case
-    settings = SMALL.changed({"environments": environments})
+    settings = SMALL.changed({"environments": environments, **(MODEL if algorithm == "dsact" else {})})
     begun = (folder / "settings.json").exists()
     place: dict[str, Any] = {"resume": folder} if begun else {"run_dir": folder}
     rl.train(None, None, gymnasium.make(name), algorithm, steps=STEPS, seed=5, settings=settings, **place)

@@ -26,6 +26,8 @@ class ModelSettings:
         wide: share of them whose inputs are uniform in the box, or what the filter makes of it.
         capacity: simulated transitions kept.
         final_rate: the rates fall from their settings to this share of them in the course of each such training.
+        final_std: the noise of DSAC-T falls to this meanwhile, in half ranges.
+        proposals: whether the critics learn from what was proposed as well as from what was applied.
         parameters: of simulated episodes while the plant is not known: "ranges" (uniform in the declared ranges) or
             "nominal".
         identify: whether the uncertain parameters are estimated from the plant's transitions before each gate test.
@@ -50,6 +52,8 @@ class ModelSettings:
     wide: float = 0.25
     capacity: int = 50_000
     final_rate: float = 0.03
+    final_std: float = 0.05
+    proposals: bool = True
     parameters: str = "ranges"
     identify: bool = True
     first_gate: int = 50
@@ -73,6 +77,6 @@ class ModelSettings:
                 raise ModelError(
                     f"model.{name}", f"got {getattr(self, name)}, expected {at_least.get(name, 0)} or more"
                 )
-        for name in ("wide", "replay_share", "final_rate", "plant_rate", "std"):
+        for name in ("wide", "replay_share", "final_rate", "plant_rate", "std", "final_std"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ModelError(f"model.{name}", f"got {getattr(self, name)}, expected a share from 0 to 1")

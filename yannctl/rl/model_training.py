@@ -10,6 +10,7 @@ learner explores the plant at full rates as it would without a model.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from tqdm import tqdm
 from yannctl.errors import ModelError
 
 from .belief import Belief
+from .dsact import Dsact
 from .episodes import stream_seed
 from .fitted_gate import Episode, FittedGate, measure_optimism
 from .gate import GateEvent
@@ -27,6 +29,7 @@ from .identification import Estimate, ParameterModel, Transitions, identify
 from .model_episodes import ModelEpisodes
 from .replay import Batch, Replay, as_batch
 from .settings import TrainingSettings
+from .stochastic import gaussian_entropy
 
 if TYPE_CHECKING:
     from .run import Run
@@ -36,6 +39,7 @@ FILLING_ROUNDS = 20  # steps of the simulated episodes before the first update o
 DATA = 2000  # latest transitions of the plant that the parameters are fitted to
 EPISODES = 20  # latest episodes that the model is held against
 STEADY = 0.6  # of a training on the model before the rates fall
+LEAST_STD = 1e-3  # half ranges
 CHECK_ROUNDS = 25  # rounds between two looks for divergence
 
 
@@ -147,7 +151,7 @@ class ModelTraining:
         real = run.replay.draw(n, size - simulated, run.generator)
         rows = torch.cat([real, self.memory.draw(n, simulated, run.generator)], 1) if simulated else real
         for each in rows.unbind(0):
-            yield as_batch(each, run.replay.widths, run.count.reward_scale)
+            yield self._with_proposals(as_batch(each, run.replay.widths, run.count.reward_scale))
 
     def act(self) -> Tensor:
         """Scaled actions of the deployed policy with its noise (n, nu)."""
@@ -195,17 +199,32 @@ class ModelTraining:
         self._scale_rewards()
         rounds = -(-updates // settings.updates_per_round)
         for k in tqdm(range(rounds), "training on the model", unit="round", disable=None if progress else True):
-            self._set_rates(settings.final_rate ** max(0.0, (k / rounds - STEADY) / (1.0 - STEADY)))
+            late = max(0.0, (k / rounds - STEADY) / (1.0 - STEADY))
+            self._set_rates(settings.final_rate**late)
+            self._set_noise(late)
             self._collect(episodes, round(settings.wide * settings.episodes))
             scale = run.count.reward_scale
             for batch in self.memory.batches(settings.updates_per_round, run.settings.batch, scale, run.generator):
-                run.learner.update(batch)
+                run.learner.update(self._with_proposals(batch))
             if k % CHECK_ROUNDS == 0 and run.diverged():
                 self.rollbacks.append(run.rollback())
         self.trainings, self.updates = self.trainings + 1, self.updates + rounds * settings.updates_per_round
         self.steps += episodes.steps
         self.trained_on = self.gate.belief
         self._set_rates(1.0)
+        self._set_noise(0.0)
+
+    def _with_proposals(self, batch: Batch) -> Batch:
+        """Every second action as it was proposed: what filter and actuators make of it is part of the plant.
+
+        The applied input has the same value, since both leave it as it is. With applied inputs alone the critics would
+        be asked beyond them wherever a limit is not the box, and the policy would run away to where they err.
+        """
+        if not self.settings.proposals:
+            return batch
+        a = batch.a.clone()
+        a[::2] = batch.proposed[::2]
+        return batch._replace(a=a)
 
     def _collect(self, episodes: ModelEpisodes, wide: int) -> None:
         """One step of all simulated episodes, the first `wide` of them with inputs uniform in the box."""
@@ -232,6 +251,13 @@ class ModelTraining:
     def _set_rates(self, share: float) -> None:
         learner, own = self.run.learner, getattr(self.run.settings, self.run.algorithm)
         learner.actor.adam.rate, learner.critic.adam.rate = share * own.actor_rate, share * own.critic_rate
+
+    def _set_noise(self, late: float) -> None:
+        """Lower the noise that DSAC-T's temperature holds, so that the mean is not the best of a noisy policy."""
+        learner, own = self.run.learner, self.run.settings.dsact
+        if isinstance(learner, Dsact) and own.policy == "clamped" and own.target_entropy is None:
+            share = min(1.0, self.settings.final_std / own.std) ** late
+            learner.settings = replace(own, target_entropy=gaussian_entropy(max(share * own.std, LEAST_STD)))
 
     def _data(self) -> Transitions:
         """The plant's latest transitions in physical units; of states beyond a hard bound the model claims nothing."""
