@@ -145,6 +145,8 @@ def test_public_results_show_as_one_line(problem):
         ["train", "--env", "CartPole-v1"],
         ["train", "--env", "yannctl/CSTR-v0", "--filter", "pendulum-upright"],
         ["train", "--filter", "nonsense"],
+        ["train", "--recipe", "published"],
+        ["train", "--profile", "published", "--algorithm", "td3"],
         ["train", "--steps", "many"],
     ],
 )

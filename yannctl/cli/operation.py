@@ -8,7 +8,8 @@ import typer
 
 from .console import Output
 from .options import Json, Seed
-from .training import Algorithm, Changes, parse_setting
+from .training import Changes
+from .training_command import Algorithm, parse_setting
 
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="What runs; see docs/bridge.md.")]
 

@@ -10,7 +10,7 @@ from yannctl.errors import ModelError
 
 from .console import Output
 from .options import Json
-from .training import Profile, parse_setting
+from .training_command import Recipe, parse_setting
 
 
 def sweep(
@@ -21,7 +21,7 @@ def sweep(
         list[str] | None, typer.Option("--set", help="A setting and its values: gamma=0.98,0.99; repeat for a grid.")
     ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Steps of each run.")] = 4000,
-    profile: Annotated[Profile | None, typer.Option(help="Settings that --set changes.")] = None,
+    profile: Annotated[Recipe | None, typer.Option(help="Settings that --set changes.")] = None,
     law: Annotated[Path | None, typer.Option("--law", help="Law file to start from.")] = None,
     jobs: Annotated[int, typer.Option("--jobs", "-j", help="Processes at a time.")] = 1,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder; a sweep in it is continued.")] = Path("runs/sweep"),
@@ -34,7 +34,7 @@ def sweep(
     from .sweep_figure import draw_sweep
 
     output = Output(json)
-    chosen = profile or (Profile.recipe if env.startswith("yannctl/") else Profile.fast)
+    chosen = profile or (Recipe.recipe if env.startswith("yannctl/") else Recipe.fast)
     values = dict(_values(text) for text in grid or [])
     cells = cells_of(env, algorithm.split(","), _seeds(seeds), values, steps, chosen.value, law and str(law))
     output.line(f"{len(cells)} runs in {out}")

@@ -1,8 +1,7 @@
 """`yannctl train`: fine-tune a law on a plant behind the gate, or learn from scratch on any environment."""
 
 import json as jsonlib
-from dataclasses import asdict, dataclass
-from enum import StrEnum
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,60 +12,14 @@ from yannctl.files import write_whole
 
 from .console import Output, gate_lines
 from .options import Json, Seed
+from .training_command import COMMAND_FILE, DEFAULT_STEPS, Algorithm, Command, Recipe, choose, settings_changed
 
 if TYPE_CHECKING:
     import gymnasium
 
     from yannctl import PwaLaw, rl
 
-COMMAND_FILE, LAW_FILE, CONTROLLER_FILE = "command.json", "law.safetensors", "deployed.safetensors"
-
-
-class Algorithm(StrEnum):
-    """Learning algorithms by name."""
-
-    dsact = "dsact"
-    td3 = "td3"
-    ddpg = "ddpg"
-
-
-class Profile(StrEnum):
-    """Sets of settings by name."""
-
-    recipe = "recipe"
-    fast = "fast"
-    paper = "paper"
-
-
-@dataclass(frozen=True)
-class Command:
-    """What a run was started with, kept in its folder so that `--resume` needs nothing else.
-
-    Args:
-        env: environment id.
-        law: whether the folder holds a law.
-        algorithm: its name.
-        steps: environment steps.
-        seed: seed.
-        profile: name of the settings.
-        changes: settings changed from it.
-        rate: ticks a second of an asynchronous run; None: synchronous.
-        rig: "module:function" of an asynchronous run's rig; None: the environment.
-        log: name of the file with recorded transitions in the folder, or None.
-        filter: "auto", "none" or the name of a certified loop.
-    """
-
-    env: str
-    law: bool
-    algorithm: str
-    steps: int
-    seed: int
-    profile: str
-    changes: dict[str, Any]
-    rate: float | None = None
-    rig: str | None = None
-    log: str | None = None
-    filter: str = "auto"
+LAW_FILE, PROBLEM_FILE, CONTROLLER_FILE = "law.safetensors", "problem.toml", "deployed.safetensors"
 
 
 Changes = Annotated[
@@ -79,13 +32,24 @@ def train(
         str, typer.Option("--env", help="Environment id: a yannctl plant, or any with continuous actions.")
     ] = "yannctl/Pendulum-v0",
     law: Annotated[Path | None, typer.Option("--law", help="Law file to start from; none: learn from scratch.")] = None,
-    algorithm: Annotated[Algorithm, typer.Option(help="Learning algorithm.")] = Algorithm.dsact,
+    problem: Annotated[
+        Path | None, typer.Option("--problem", help="Problem file: its law is solved and taken to start from.")
+    ] = None,
+    algorithm: Annotated[
+        Algorithm | None, typer.Option(help="Learning algorithm (default dsact; ddpg for --recipe published).")
+    ] = None,
     steps: Annotated[
         int | None, typer.Option(min=1, help="Steps on the plant, those before a resume included (default 4000).")
     ] = None,
     seed: Seed = 0,
-    profile: Annotated[
-        Profile | None, typer.Option(help="recipe: behind the gate; fast: any environment; paper: DSAC-T as published.")
+    recipe: Annotated[
+        Recipe | None,
+        typer.Option(
+            "--recipe",
+            "--profile",
+            help="recipe: ours, for a plant; fast: any environment; paper: DSAC-T as published; published: YANN-DDPG "
+            "as published, with --problem.",
+        ),
     ] = None,
     changes: Changes = None,
     rate: Annotated[
@@ -113,19 +77,19 @@ def train(
     """Fine-tune a law on the true plant; the deployed policy changes only through the gate."""
     output = Output(json)
     if resume is not None:
-        command, folder = _read_command(resume, steps), resume
+        command, folder = Command.read(resume, steps), resume
     else:
-        chosen = profile or (Profile.recipe if env.startswith("yannctl/") else Profile.fast)
-        changed = dict(parse_setting(text) for text in changes or [])
+        chosen, profile = choose(algorithm, recipe, env)
+        given = law is not None or problem is not None
         command = Command(
-            env, law is not None, algorithm.value, steps or 4000, seed, chosen.value, changed, rate, rig,
-            _log_name(log), filter,
+            env, given, chosen, steps or DEFAULT_STEPS, seed, profile, settings_changed(changes or []), rate, rig,
+            None if log is None else f"recorded{log.suffix}", filter, problem is not None,
         )  # fmt: skip
         folder = out
     environment = _make(command.env)
     output.line(_filter_line(command, environment))
     if resume is None:
-        _begin(command, law, log, environment, folder)
+        _begin(command, (law, problem, log), environment, folder)
     try:
         result = _run(command, environment, folder, output)
     except KeyboardInterrupt:
@@ -161,7 +125,7 @@ def _run(command: Command, environment: "gymnasium.Env", folder: Path, output: O
     begun, show = (folder / "settings.json").exists(), gate_lines(output)
     return rl.train(
         _actor(folder) if command.law else None,
-        None,
+        _critic(command, folder),
         environment,
         algorithm=command.algorithm,
         steps=command.steps,
@@ -188,11 +152,6 @@ def _filter_line(command: Command, environment: "gymnasium.Env") -> str:
         raise ModelError("--filter", error.problem, remedy=error.remedy) from error
 
 
-def _log_name(log: Path | None) -> str | None:
-    """Name of the copy of the recorded transitions in the run folder."""
-    return None if log is None else f"recorded{log.suffix}"
-
-
 def _recorded(command: Command, environment: "gymnasium.Env", folder: Path, output: Output) -> "rl.RecordedLog | None":
     """Read the recorded transitions and print what they are worth."""
     if command.log is None:
@@ -210,28 +169,40 @@ def _recorded(command: Command, environment: "gymnasium.Env", folder: Path, outp
     return recorded
 
 
-def _begin(command: Command, law: Path | None, log: Path | None, environment: "gymnasium.Env", folder: Path) -> None:
+def _begin(command: Command, files: tuple[Path | None, ...], environment: "gymnasium.Env", folder: Path) -> None:
     """Check the law and keep in the folder what a resume needs."""
-    from yannctl import PwaLaw
+    from yannctl import PwaLaw, condense, solve_mpqp
+
+    from .problem_file import read_problem
 
     if (folder / "progress.csv").exists() or (folder / COMMAND_FILE).exists():
         remedy = f"yannctl train --resume {folder} continues it, or choose another"
         raise ModelError("--out", f"{folder} already holds a run", remedy=remedy)
-    if law is not None:
+    law, problem, log = files
+    if command.profile == Recipe.published and problem is None:
+        raise ModelError("--problem", "the published recipe needs weights for its critic", remedy="give a problem file")
+    if problem is not None:
+        solved = PwaLaw.load(law) if law is not None else solve_mpqp(condense(read_problem(problem)), progress=True)
+        _law_for(solved, environment, command.env)
+        write_whole(folder / PROBLEM_FILE, problem.read_bytes())
+        solved.save(folder / LAW_FILE)
+    elif law is not None:
         _law_for(PwaLaw.load(law), environment, command.env)
         write_whole(folder / LAW_FILE, law.read_bytes())
     if log is not None and command.log is not None:
         write_whole(folder / command.log, log.read_bytes())
-    write_whole(folder / COMMAND_FILE, (jsonlib.dumps(asdict(command), indent=1) + "\n").encode())
+    command.write(folder)
 
 
-def _read_command(folder: Path, steps: int | None) -> Command:
-    """What the run was started with, with a new number of steps if one is given."""
-    try:
-        kept = Command(**jsonlib.loads((folder / COMMAND_FILE).read_text()))
-    except (OSError, ValueError, TypeError) as error:
-        raise ModelError("--resume", f"{folder} is no run folder of yannctl train: {error}") from error
-    return kept if steps is None else Command(**{**asdict(kept), "steps": steps})
+def _critic(command: Command, folder: Path) -> Any:
+    """The LQR critic of the published recipe; the others take none by default."""
+    if command.profile != Recipe.published:
+        return None
+    from yannctl.yann import encode_critic
+
+    from .problem_file import read_problem
+
+    return encode_critic(read_problem(folder / PROBLEM_FILE), kind="lqr")
 
 
 def _actor(folder: Path) -> Any:
@@ -252,24 +223,6 @@ def _make(env: str) -> "gymnasium.Env":
         return gymnasium.make(env)
     except (gymnasium.error.Error, ImportError) as error:
         raise ModelError("--env", f"{env} cannot be made: {error}") from error
-
-
-def parse_setting(text: str) -> tuple[str, Any]:
-    """Read name=value.
-
-    Args:
-        text: as typed; the value is JSON, or a word.
-
-    Returns:
-        Name and value.
-    """
-    name, found, value = text.partition("=")
-    if not found:
-        raise ModelError("--set", f"got {text!r}", remedy="write name=value")
-    try:
-        return name, jsonlib.loads(value)
-    except ValueError:
-        return name, value
 
 
 def _law_for(law: "PwaLaw", environment: "gymnasium.Env", name: str) -> None:
@@ -311,7 +264,11 @@ def _controller(
 
     path, guard = folder / CONTROLLER_FILE, result.safeguard
     plant: Any = environment.unwrapped
-    export.save_policy(path, result.deployed, plant.plant.nominal, metadata={"filter": guard.line()})
+    try:
+        export.save_policy(path, result.deployed, plant.plant.nominal, metadata={"filter": guard.line()})
+    except ModelError as error:
+        output.line(f"deployed policy not written as a controller: {error}")
+        return {"controller": None}
     if guard.certificate is not None:
         export.attach_certificate(path, certificate_bytes(guard.certificate))
     carried = "" if guard.filter is None else ", its certificate in it" if guard.certificate is not None else (

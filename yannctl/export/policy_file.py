@@ -123,6 +123,8 @@ def _base_description(base: Any) -> tuple[str, dict[str, Any]]:
 def _extension_description(policy: Any) -> dict[str, Any]:
     """What an extended actor is built with."""
     features = policy.features
+    if policy.kind == "published":
+        raise ModelError("policy", "the published form has no file", remedy="the run's checkpoint holds its weights")
     lower, upper = np.full(features.nx, -np.pi), np.full(features.nx, np.pi)  # what an angle's bound is does not matter
     centre, half = features.centre.double().cpu().numpy(), features.half_range.double().cpu().numpy()
     lower[list(features.others)], upper[list(features.others)] = centre - half, centre + half

@@ -1,23 +1,58 @@
 """Builds the learner of a run: its networks in single precision, its algorithm, its distribution."""
 
 import copy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from yannctl.errors import ModelError
 from yannctl.yann.extension import ExtendedActor
+from yannctl.yann.five_layer import FiveLayerActor
 
 from .ddpg import Ddpg
 from .dsact import Dsact
 from .networks import Actor, CentreLaw, Critic, Prior
+from .published import PublishedActor, PublishedCritic, PublishedDdpg
 from .settings import TrainingSettings
 from .stochastic import AbstractPolicy, ClampedGaussian, TanhGaussian
+from .task import Task
 from .td3 import Td3
 from .trained import Noise
 
 ALGORITHMS = ("dsact", "td3", "ddpg")
 Learner = Dsact | Td3 | Ddpg
+NODES = 16  # of each region in the published form: the pendulum of the paper
+LQR = 'algorithm="ddpg", critic=encode_critic(ocp, kind="lqr"), critic_base="everywhere"'
+
+
+def make_policy_network(actor: nn.Module | None, task: Task, seed: int, settings: TrainingSettings) -> ExtendedActor:
+    """The policy in double precision: the law plus a learned part that is zero, frozen.
+
+    Args:
+        actor: the exact law, or None for the middle of the input box.
+        task: sizes and boxes.
+        seed: of the initial weights.
+        settings: all numbers.
+
+    Returns:
+        The policy.
+
+    Raises:
+        ModelError: for the published form without an explicit law.
+    """
+    law = copy.deepcopy(actor) if actor is not None else CentreLaw(task.u_min, task.u_max)
+    if settings.actor == "published":
+        source = getattr(law, "source", None)
+        if source is None:
+            raise ModelError("actor", "the published form needs an explicit law", remedy="give encode_actor(law)")
+        law = law if isinstance(law, FiveLayerActor) else FiveLayerActor(source.law)
+        made = ExtendedActor(law, task.bounds, (NODES,), seed, kind="published", dtype=torch.float64)
+    else:
+        hidden = (settings.width,) * settings.depth
+        made = ExtendedActor(law, task.bounds, hidden, seed, settings.authority, dtype=torch.float64)
+    made.requires_grad_(False)
+    return made
 
 
 def make_actor(algorithm: str, policy: ExtendedActor, settings: TrainingSettings) -> Actor:
@@ -91,7 +126,7 @@ def make_learner(
     settings: TrainingSettings,
     generator: torch.Generator,
     prior: Prior | None,
-) -> Learner:
+) -> Learner | Any:
     """Build the learner of a run.
 
     Args:
@@ -105,9 +140,29 @@ def make_learner(
     Returns:
         The learner.
     """
+    if policy.kind == "published":
+        return _published(algorithm, policy, len(half), settings, generator, prior)
     actor = make_actor(algorithm, policy, settings)
     critic = make_critic(algorithm, policy.features.size, len(half), settings, generator, prior is not None)
     return assemble(algorithm, actor, critic, make_policy(policy, half, settings), settings, Noise(generator), prior)
+
+
+def _published(
+    algorithm: str,
+    policy: ExtendedActor,
+    nu: int,
+    settings: TrainingSettings,
+    generator: torch.Generator,
+    prior: Prior | None,
+) -> Any:
+    """The published learner: it does what every `Learner` does, but its parts fit no other."""
+    if algorithm != "ddpg" or prior is None:
+        got = f"{algorithm} {'with' if prior is not None else 'without'} a critic"
+        raise ModelError("actor", f"the published form is DDPG with the LQR critic, got {got}", remedy=LQR)
+    learned = copy.deepcopy(policy.learned).float().requires_grad_(True)
+    nx = policy.features.nx
+    critic = PublishedCritic(nx, nu, settings.width, generator)
+    return PublishedDdpg(PublishedActor(learned, nx), critic, settings.ddpg, settings.gamma, prior)
 
 
 def assemble(

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from yannctl.yann.extension import ExtendedActor
 
-from .construction import Learner, make_learner
+from .construction import Learner, make_learner, make_policy_network
 from .counters import Counters
 from .episodes import Episodes, Transition
 from .errors import CheckpointError, TrainingError
@@ -56,10 +56,7 @@ class Run:
         self.generator = torch.Generator().manual_seed(seed)
         low, high = self.task.u_min, self.task.u_max
         self.middle, self.half = torch.from_numpy((high + low) / 2.0), torch.from_numpy((high - low) / 2.0)
-        law = copy.deepcopy(actor) if actor is not None else CentreLaw(low, high)
-        hidden = (settings.width,) * settings.depth
-        self.learning = ExtendedActor(law, self.task.bounds, hidden, seed, settings.authority, dtype=torch.float64)
-        self.learning.requires_grad_(False)
+        self.learning = make_policy_network(actor, self.task, seed, settings)
         self.deployed, self.averaged = copy.deepcopy(self.learning), copy.deepcopy(self.learning)
         self.prior = self._prior(critic)
         self.learner: Learner = make_learner(algorithm, self.learning, self.half, settings, self.generator, self.prior)

@@ -33,6 +33,8 @@ class TrainingSettings:
         reward_scale: factor on every reward inside the learner; None: one over the mean absolute reward of the
             warm-up. Returns in logs and in the gate are never scaled.
         authority: largest change the learned part may make to the law's input, as a fraction of the input range.
+        actor: the form of the learned part: "residual" (one network, of the package's own) or "published" (additions
+            a region and a trained LQR critic, by `rl.published`; DDPG only).
         critic_base: where the exact critic is added to the learned ones: "none", "validity" (weighted by how well its
             linear model predicts the observed step) or "everywhere".
         gate_every: environment steps between two tests of the gate, or two evaluations where there is no gate.
@@ -67,6 +69,7 @@ class TrainingSettings:
     replay_capacity: int = 100_000
     reward_scale: float | None = None
     authority: float = 1.0
+    actor: str = "residual"
     critic_base: str = "none"
     gate_every: int = 200
     gate_starts: int = 256
@@ -100,6 +103,8 @@ class TrainingSettings:
             raise ModelError("warmup", f"got {self.warmup!r}, expected 'uniform' or 'policy'")
         if self.gate_starts < 2:
             raise ModelError("gate_starts", f"got {self.gate_starts}, expected at least 2", remedy="256 is usual")
+        if self.actor not in ("residual", "published"):
+            raise ModelError("actor", f"got {self.actor!r}, expected 'residual' or 'published'")
         if self.critic_base not in ("none", "validity", "everywhere"):
             raise ModelError("critic_base", f"got {self.critic_base!r}, expected 'none', 'validity' or 'everywhere'")
 
@@ -153,6 +158,8 @@ def profile(name: str) -> TrainingSettings:
     environment, to see within minutes on one core whether it learns. "paper": DSAC-T as published (authors' code of
     February 2024): three hidden layers of 256 without normalisation, tanh-Gaussian with log pi in physical units, one
     update in twenty steps of twenty environments, warm-up of 10 000 steps by the untrained policy, no reward scaling.
+    "published": YANN-DDPG as published, see `rl.published` for what is the paper's and what is ours; it takes DDPG, an
+    explicit law and the LQR critic (`encode_critic(ocp, kind="lqr")`).
 
     Args:
         name: one of `PROFILES`.
@@ -200,6 +207,23 @@ PROFILES: dict[str, dict[str, Any]] = {
         "dsact.critic_rate": 1e-4,
         "dsact.alpha_rate": 3e-4,
         "dsact.target_rate": 0.005,
+    },
+    "published": {
+        "actor": "published",
+        "critic_base": "everywhere",
+        "model.use": "off",
+        "layer_norm": False,
+        "batch": 64,
+        "updates_per_step": 1,
+        "warmup_steps": 64,
+        "warmup": "policy",
+        "reward_scale": 1.0,
+        "explosion": 1e6,
+        "ddpg.actor_rate": 1e-4,
+        "ddpg.critic_rate": 1e-3,
+        "ddpg.std": 0.0,
+        "ddpg.target_rate": 0.005,
+        "ddpg.delay": 1,
     },
 }
 

@@ -7,6 +7,7 @@ each +- pair tied, without which their zero start does not hold.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,8 +18,10 @@ from yannctl.errors import ModelError
 from .actor import GatherActor
 from .critic import AbstractCritic
 from .features import Features, HasBounds
+from .five_layer import FiveLayerActor
 from .parts import flatten_batch
 from .per_region import PerRegionNet
+from .published import PublishedAdditions, PublishedFeatures
 from .residual import Saturation, residual_net
 
 STAGES = ("none", "learned", "all")
@@ -61,7 +64,8 @@ class ExtendedActor(nn.Module):
         seed: seed of the initial weights.
         authority: largest |change| as a fraction of the input range.
         layer_norm: normalise the hidden layers.
-        kind: "residual", or "per_region" for one branch a region as published.
+        kind: "residual", "per_region" for one branch a region, or "published" for the published additions to a
+            five-layer actor (`published`; `hidden` is the number of nodes a region, `authority` does not limit them).
         saturation: how gradients pass the limits.
         dtype: floating type of the learned part, or None for the base's.
     """
@@ -90,7 +94,7 @@ class ExtendedActor(nn.Module):
         dtype = dtype or own
         self.saturation = saturation
         self.kind, self.hidden, self.layer_norm = kind, tuple(int(width) for width in hidden), bool(layer_norm)
-        self.features = Features(plant.x_min, plant.x_max, plant.angles, dtype, plant.periods)
+        self.features: Any = Features(plant.x_min, plant.x_max, plant.angles, dtype, plant.periods)
         nu = int(np.size(plant.u_min))
         self.register_buffer("u_min", _tensor(plant.u_min, own), persistent=False)
         self.register_buffer("u_max", _tensor(plant.u_max, own), persistent=False)
@@ -101,10 +105,16 @@ class ExtendedActor(nn.Module):
             if not isinstance(base, GatherActor):
                 raise ModelError("kind", f"per_region needs a gather actor, got {type(base).__name__}")
             self.learned = PerRegionNet(base.law.n_regions, self.features.size, hidden, nu, seed, dtype)
+        elif kind == "published":
+            if not isinstance(base, FiveLayerActor) or len(self.hidden) != 1:
+                raise ModelError("kind", f"published needs a five_layer actor and one width, got {type(base).__name__}")
+            self.features = PublishedFeatures(base, plant)
+            regions = base.first_match.out_features
+            self.learned = PublishedAdditions(regions, base.ntheta, self.hidden[0], nu, seed, dtype)
         elif kind == "residual":
             self.learned = residual_net(self.features.size, hidden, nu, seed, layer_norm, dtype)
         else:
-            raise ModelError("kind", f"got {kind!r}, expected 'residual' or 'per_region'")
+            raise ModelError("kind", f"got {kind!r}, expected 'residual', 'per_region' or 'published'")
 
     @property
     def authority(self) -> float:
@@ -130,6 +140,10 @@ class ExtendedActor(nn.Module):
             (..., nu) change of the input [physical units].
         """
         seen = self.features(x)
+        if isinstance(self.learned, PublishedAdditions) and isinstance(self.features, PublishedFeatures):
+            flat = seen.reshape(-1, seen.shape[-1])
+            added = self.learned(flat[:, : self.features.nx], flat[:, self.features.nx :])
+            return (self.u_max - self.u_min) / 2 * added.reshape(*x.shape[:-1], len(self.u_min)).to(self.reach.dtype)
         if isinstance(self.learned, PerRegionNet) and isinstance(self.base, GatherActor):
             flat = flatten_batch(x, self.base.law.ntheta, self.base.law.F.dtype)
             region, _ = self.base.law.locate(flat)
@@ -297,7 +311,8 @@ def extend(
         seed: seed of the initial weights.
         authority: largest |change| of an actor as a fraction of the input range.
         layer_norm: normalise the hidden layers.
-        kind: of an actor: "residual", or "per_region" for one branch a region as published (one hidden width).
+        kind: of an actor: "residual", "per_region" for one branch a region (one hidden width), or "published" for the
+            published additions to a five-layer actor.
         saturation: how gradients pass an actor's limits: "inverting" scales them by the room left, "one_sided" only
             stops those that point outwards at a limit.
         weight: validity of a critic's base in [0, 1], or None for 1 everywhere.

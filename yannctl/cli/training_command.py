@@ -1,0 +1,143 @@
+"""What `yannctl train` was asked for, and how its folder keeps that."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from yannctl.errors import ModelError
+from yannctl.files import write_whole
+
+COMMAND_FILE = "command.json"
+DEFAULT_STEPS = 4000
+
+
+class Algorithm(StrEnum):
+    """Learning algorithms by name."""
+
+    dsact = "dsact"
+    td3 = "td3"
+    ddpg = "ddpg"
+
+
+class Recipe(StrEnum):
+    """Sets of settings by name."""
+
+    recipe = "recipe"
+    fast = "fast"
+    paper = "paper"
+    published = "published"
+
+
+@dataclass(frozen=True)
+class Command:
+    """What a run was started with, kept in its folder so that `--resume` needs nothing else.
+
+    Args:
+        env: environment id.
+        law: whether the folder holds a law.
+        algorithm: its name.
+        steps: environment steps.
+        seed: seed.
+        profile: name of the settings.
+        changes: settings changed from it.
+        rate: ticks a second of an asynchronous run; None: synchronous.
+        rig: "module:function" of an asynchronous run's rig; None: the environment.
+        log: name of the file with recorded transitions in the folder, or None.
+        filter: "auto", "none" or the name of a certified loop.
+        problem: whether the folder holds a problem file, from which the LQR critic is made.
+    """
+
+    env: str
+    law: bool
+    algorithm: str
+    steps: int
+    seed: int
+    profile: str
+    changes: dict[str, Any]
+    rate: float | None = None
+    rig: str | None = None
+    log: str | None = None
+    filter: str = "auto"
+    problem: bool = False
+
+    def write(self, folder: Path) -> None:
+        """Keep it in the run's folder.
+
+        Args:
+            folder: the folder.
+        """
+        write_whole(folder / COMMAND_FILE, (json.dumps(asdict(self), indent=1) + "\n").encode())
+
+    @classmethod
+    def read(cls, folder: Path, steps: int | None) -> "Command":
+        """Read it back.
+
+        Args:
+            folder: the run's folder.
+            steps: a new number of steps, or None.
+
+        Returns:
+            The command.
+
+        Raises:
+            ModelError: if it is no folder of a run.
+        """
+        try:
+            kept = cls(**json.loads((folder / COMMAND_FILE).read_text()))
+        except (OSError, ValueError, TypeError) as error:
+            raise ModelError("--resume", f"{folder} is no run folder of yannctl train: {error}") from error
+        return kept if steps is None else cls(**{**asdict(kept), "steps": steps})
+
+
+def choose(algorithm: Algorithm | None, recipe: Recipe | None, env: str) -> tuple[str, str]:
+    """Choose algorithm and recipe where they were not named.
+
+    Args:
+        algorithm: as named, or None.
+        recipe: as named, or None.
+        env: environment id.
+
+    Returns:
+        Names of both.
+
+    Raises:
+        ModelError: a published recipe with another algorithm than its own.
+    """
+    chosen = recipe or (Recipe.recipe if env.startswith("yannctl/") else Recipe.fast)
+    wanted = Algorithm.ddpg if chosen is Recipe.published else Algorithm.dsact
+    if chosen is Recipe.published and algorithm not in (None, wanted):
+        raise ModelError("--algorithm", f"the published recipe is DDPG, got {algorithm}", remedy="leave it away")
+    return (algorithm or wanted).value, chosen.value
+
+
+def settings_changed(texts: Sequence[str]) -> dict[str, Any]:
+    """Read every name=value.
+
+    Args:
+        texts: as typed.
+
+    Returns:
+        Values by name.
+    """
+    return dict(parse_setting(text) for text in texts)
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """Read name=value.
+
+    Args:
+        text: as typed; the value is JSON, or a word.
+
+    Returns:
+        Name and value.
+    """
+    name, found, value = text.partition("=")
+    if not found:
+        raise ModelError("--set", f"got {text!r}", remedy="write name=value")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
