@@ -129,8 +129,10 @@ def _queue(
 
 
 def _applies(task: LearningTask, method: str) -> bool:
-    """Whether a method differs from the others on a task: leaving out a filter needs one."""
-    return METHODS[method].filtered or task.safety_filter is not None
+    """Whether a method can be had on a task and differs from the others there."""
+    if method == "scratch-unfiltered":
+        return task.safety_filter is not None
+    return method != "published" or task.problem is not None  # it needs an explicit law
 
 
 def _make(

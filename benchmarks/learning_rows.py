@@ -45,6 +45,7 @@ class Method:
         filtered: train behind the filter, where there is one.
         share: of the task's budget of plant steps.
         cloned: start as a network that imitates the law.
+        critic: kind of the exact critic that goes with the law.
     """
 
     title: str
@@ -55,6 +56,7 @@ class Method:
     filtered: bool = True
     share: float = 1.0
     cloned: bool = False
+    critic: str = "exact"
 
     @property
     def modelled(self) -> bool:
@@ -87,6 +89,7 @@ METHODS = {
     "sb3-td3": Method("TD3 of Stable-Baselines3", "sb3-td3"),
     "sb3-ddpg": Method("DDPG of Stable-Baselines3", "sb3-ddpg"),
     "ddpg-cloned": Method("DDPG cloned from the law", "ddpg", changes=ONE, cloned=True),
+    "published": Method("published recipe (YANN-DDPG)", "ddpg", "published", law=True, filtered=False, critic="lqr"),
     "scratch-unfiltered": Method("DSAC-T from scratch without the filter", "dsact", filtered=False, share=0.6),
 }
 ABLATIONS = {
@@ -291,7 +294,7 @@ def settings_of(method: Method) -> rl.TrainingSettings:
     Args:
         method: the method.
     """
-    own = {} if method.law else {"gate_every": EVERY}
+    own = {"gate_every": EVERY} if method.profile == "published" or not method.law else {}
     return profile(method.profile).changed({"tensorboard": False, **own, **method.changes})
 
 
@@ -309,7 +312,7 @@ def _train_ours(
 
     if method.cloned:
         recorded, settings = law_log(task, seed), settings.changed({"pretrain_updates": 4000, "cloning_alpha": 0.0})
-    critic = task.critic() if method.law else None
+    critic = task.critic(method.critic) if method.law else None
     rl.train(
         law, critic, judge.recorder, method.algorithm, budget, seed, settings=settings, on_gate=watch,
         recorded=recorded, assurance="auto" if method.filtered else "none",

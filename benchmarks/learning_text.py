@@ -56,3 +56,34 @@ def _target(target: dict[str, Any]) -> str:
     figure = target["figure"]
     text = "not reached" if figure is None else f"{figure:.4g}"
     return f"  {'ok    ' if target['ok'] else 'MISSED'} {target['what']:<58} {text:>12}   ({target['target']})"
+
+
+def markdown(part: dict[str, Any]) -> str:
+    """The tables of one task for a page.
+
+    Args:
+        part: from `learning_summary.summarise`, of one task.
+    """
+    lines = ["| controller | mean cost | runs that violate | filter acts |", "| --- | --- | --- | --- |"]
+    for name, who in part["controls"].items():
+        title = f"**{name}** ({who['source']})" if name == "best" else name
+        lines.append(f"| {title} | {who['cost']:.4g} | {who['violating']} | {100 * who['interventions']:.1f} % |")
+    columns = " | ".join(title for _, title, _ in COLUMNS)
+    lines += ["", f"| method | seeds | steps | {columns} |", "| --- " * (len(COLUMNS) + 3) + "|"]
+    for method in part["methods"].values():
+        cells = " | ".join(_cell(method["figures"][key], form) for key, _, form in COLUMNS)
+        lines.append(f"| {method['title']} | {method['n']} | {method['steps']} | {cells} |")
+    lines += ["", "| figure | found | target | |", "| --- | --- | --- | --- |"]
+    for target in part["targets"]:
+        figure = "not reached" if target["figure"] is None else f"{target['figure']:.3g}"
+        lines.append(f"| {target['what']} | {figure} | {target['target']} | {'ok' if target['ok'] else '**missed**'} |")
+    return "\n".join(lines)
+
+
+def _cell(spread: dict[str, Any], form: str) -> str:
+    """Median, and the quartiles where they differ."""
+    middle, low, high = (spread[key] for key in ("median", "low", "high"))
+    text = _figure(middle, form)
+    if low is None or high is None or form.format(low) == form.format(high):
+        return text
+    return f"{text} ({form.format(low)} to {form.format(high)})"

@@ -149,13 +149,17 @@ class LearningTask:
 
         return encode_actor(solve_mpqp(condense(self.problem(self.nominal))))
 
-    def critic(self) -> "torch.nn.Module | None":
-        """Give the exact critic of the law; None where there is no explicit problem."""
+    def critic(self, kind: str = "exact") -> "torch.nn.Module | None":
+        """Give the exact critic of the law; None where there is no explicit problem.
+
+        Args:
+            kind: "exact", or "lqr" for the unconstrained quadratic one.
+        """
         if self.problem is None:
             return None
         from yannctl.yann import encode_critic
 
-        return encode_critic(self.problem(self.nominal))
+        return encode_critic(self.problem(self.nominal), kind=kind)
 
     def rivals(self) -> dict[str, Callable[[], AbstractController]]:
         """Give the linear controllers, behind the filter where there is one, by the name of their plain row."""
