@@ -132,6 +132,8 @@ def _applies(task: LearningTask, method: str) -> bool:
     """Whether a method can be had on a task and differs from the others there."""
     if method == "scratch-unfiltered":
         return task.safety_filter is not None
+    if method == "ours-tuned":
+        return task.scenario.name == "robot-kappa6"
     return method != "published" or task.problem is not None  # it needs an explicit law
 
 

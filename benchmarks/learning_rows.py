@@ -41,7 +41,7 @@ class Method:
         algorithm: "dsact", "td3", "ddpg", or the name of a peer.
         profile: name of the settings.
         changes: settings changed from it.
-        law: start from the exact law.
+        law: row of the linear law it starts from; empty from scratch.
         filtered: train behind the filter, where there is one.
         share: of the task's budget of plant steps.
         cloned: start as a network that imitates the law.
@@ -52,7 +52,7 @@ class Method:
     algorithm: str
     profile: str = "recipe"
     changes: dict[str, Any] = field(default_factory=dict)
-    law: bool = False
+    law: str = ""
     filtered: bool = True
     share: float = 1.0
     cloned: bool = False
@@ -79,7 +79,8 @@ class Method:
 
 ONE = {"updates_per_step": 1, "batch": 256, "warmup_steps": 500}
 METHODS = {
-    "ours": Method("ours: the recipe from the law", "dsact", law=True, share=0.2),
+    "ours": Method("ours: the recipe from the law", "dsact", law="linear", share=0.2),
+    "ours-tuned": Method("ours: the recipe from the tuned law", "dsact", law="tuned", share=0.2),
     "dsact-scratch": Method("DSAC-T from scratch, 1 update a step", "dsact", changes=ONE),
     "td3-scratch": Method("TD3 from scratch, 1 update a step", "td3", changes=ONE),
     "ddpg-scratch": Method("DDPG from scratch, 1 update a step", "ddpg", changes=ONE),
@@ -89,7 +90,9 @@ METHODS = {
     "sb3-td3": Method("TD3 of Stable-Baselines3", "sb3-td3"),
     "sb3-ddpg": Method("DDPG of Stable-Baselines3", "sb3-ddpg"),
     "ddpg-cloned": Method("DDPG cloned from the law", "ddpg", changes=ONE, cloned=True),
-    "published": Method("published recipe (YANN-DDPG)", "ddpg", "published", law=True, filtered=False, critic="lqr"),
+    "published": Method(
+        "published recipe (YANN-DDPG)", "ddpg", "published", law="linear", filtered=False, critic="lqr"
+    ),
     "scratch-unfiltered": Method("DSAC-T from scratch without the filter", "dsact", filtered=False, share=0.6),
 }
 ABLATIONS = {
@@ -107,7 +110,9 @@ ABLATIONS = {
     "critic-base": ("exact critic as base where valid", {"critic_base": "validity"}),
 }
 METHODS |= {
-    name: Method(f"ablation: {title}", "dsact", changes=changes, law=name != "scratch-same-model", share=0.1)
+    name: Method(
+        f"ablation: {title}", "dsact", changes=changes, law="" if name == "scratch-same-model" else "linear", share=0.1
+    )
     for name, (title, changes) in ABLATIONS.items()
 }
 
@@ -302,7 +307,7 @@ def _train_ours(
     task: LearningTask, method: Method, judge: Judge, seed: int, budget: int, events: list[dict[str, Any]]
 ) -> dict[str, Any]:
     settings, recorded = settings_of(method), None
-    law = task.law() if method.law else None
+    law = task.law(method.law) if method.law else None
     first = law if law is not None else CentreLaw(task.nominal.u_min, task.nominal.u_max)
     judge.look(0, first, first)
 
@@ -312,7 +317,7 @@ def _train_ours(
 
     if method.cloned:
         recorded, settings = law_log(task, seed), settings.changed({"pretrain_updates": 4000, "cloning_alpha": 0.0})
-    critic = task.critic(method.critic) if method.law else None
+    critic = task.critic(method.critic) if method.law == "linear" else None
     rl.train(
         law, critic, judge.recorder, method.algorithm, budget, seed, settings=settings, on_gate=watch,
         recorded=recorded, assurance="auto" if method.filtered else "none",

@@ -133,16 +133,19 @@ class LearningTask:
         variation = Variation(randomise=bool(factors) and not fixed)
         return PlantEnvironment(plant, variation=variation, filter=safety, starts=scenario.starts)
 
-    def law(self) -> "torch.nn.Module":
-        """Give the linear law as a torch module: the exact network, or the online program where no law is at hand.
+    def law(self, row: str = "linear") -> "torch.nn.Module":
+        """Give a linear law as a torch module: the exact network, or the online program where no law is at hand.
+
+        Args:
+            row: of the scenario, a linear MPC without memory: "linear" or "tuned".
 
         Returns:
             x (..., nx) -> u (..., nu) [physical units].
         """
-        if self.problem is None:
+        if self.problem is None or row != "linear":
             from .law_module import ControllerLaw
 
-            return ControllerLaw(self.scenario.rows["linear"](self.scenario, self.test_world))
+            return ControllerLaw(self.scenario.rows[row](self.scenario, self.test_world))
         from yannctl.mpqp import condense
         from yannctl.pwa import solve_mpqp
         from yannctl.yann import encode_actor
