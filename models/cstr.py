@@ -10,7 +10,7 @@ from yannctl.errors import ModelError
 from yannctl.plant import AbstractPlant, Expression, Range, vector
 from yannctl.plant.integration import extrapolate
 
-from .parameters import require_positive
+from .parameters import require_kelvin, require_positive
 
 # Weights of the stage cost on the errors of CA [1/(mol/L)^2], T [1/K^2] and Tc [1/K^2].
 WEIGHTS = {"Q": (40.0, 0.004, 0.001), "QC": (40.0, 0.0004, 0.0002)}
@@ -122,6 +122,7 @@ class CSTR(AbstractPlant):
 
     def __post_init__(self) -> None:
         require_positive(self, ("V", "q", "CAf", "Tf", "k0", "E_R", "rho", "Cp", "UA", "Tc_min", "T_max", "dt"))
+        require_kelvin(self, ("Tf", "Tc_min", "T_max"))
         if not (math.isfinite(self.dH) and self.dH < 0):
             raise ModelError("dH", f"is {self.dH}, expected a negative number of J/mol (the reaction gives heat off)")
         if not self.Tc_min < self.Tc_max < np.inf:

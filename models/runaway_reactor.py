@@ -9,7 +9,7 @@ from yannctl.errors import ModelError
 from yannctl.plant import AbstractPlant, Expression, Range, vector
 from yannctl.plant.integration import extrapolate, runge_kutta
 
-from .parameters import require_positive
+from .parameters import require_kelvin, require_positive
 
 # Both reactions run no faster than at this temperature [K]: above the limit, and what explicit steps can follow.
 HOTTEST_RATE = 500.0
@@ -127,6 +127,7 @@ class RunawayReactor(AbstractPlant):
     def __post_init__(self) -> None:
         fields = ("V", "q", "CAf", "CBf", "CSf", "Tf", "Tc", "area", "heat_capacity", "A1", "E1", "A2", "E2", "U_max")
         require_positive(self, fields)
+        require_kelvin(self, ("Tf", "Tc", "T_max", "set_point"))
         for name in ("dH1", "dH2"):
             if not (np.isfinite(getattr(self, name)) and getattr(self, name) < 0):
                 raise ModelError(name, f"is {getattr(self, name)}, expected a negative number of J/mol")

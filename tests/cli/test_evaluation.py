@@ -61,10 +61,10 @@ def test_the_figure_shows_few_rows_and_lists_all():
     comparison = summarise(replace(scenario, steps=5), world, dearer)
     assert telling_rows(comparison) == ("linear", "filtered", "nmpc")
     figure = bands(comparison)
-    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    legend = [text.get_text() for text in figure.subfigs[0].legends[0].get_texts()]
     assert legend == ["linear", "filtered", "nmpc"]
     assert [label.get_text() for label in figure.axes[-1].get_yticklabels()] == list(names)
-    assert len(bands(comparison, ("tuned",)).legends[0].get_texts()) == 2
+    assert len(bands(comparison, ("tuned",)).subfigs[0].legends[0].get_texts()) == 2
 
 
 @pytest.mark.parametrize(

@@ -114,6 +114,8 @@ def test_wrong_units_are_named(x: list, text: str) -> None:
         {"set_point": 1.5},
         {"k0": -1.0},
         {"dt": 0.0},
+        {"Tf": 76.9},
+        {"Tc_min": 7.0},
     ],
 )
 def test_parameters_out_of_sense_are_named(arguments: dict) -> None:

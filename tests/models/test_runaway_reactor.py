@@ -83,7 +83,9 @@ def test_stage_cost_by_hand() -> None:
     assert plant.perturbed(seed=1).rewards(x, u) == pytest.approx(-cost, rel=1e-9)
 
 
-@pytest.mark.parametrize("arguments", [{"dH2": 1.0}, {"T_max": 520.0}, {"set_point": 350.0}, {"A1": 0.0}])
+@pytest.mark.parametrize(
+    "arguments", [{"dH2": 1.0}, {"T_max": 520.0}, {"set_point": 350.0}, {"A1": 0.0}, {"Tf": 127.0}]
+)
 def test_parameters_out_of_sense_are_named(arguments: dict) -> None:
     with pytest.raises(ModelError) as caught:
         RunawayReactor(**arguments)

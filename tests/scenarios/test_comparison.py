@@ -154,6 +154,10 @@ def test_tuning_lowers_the_cost_and_is_kept(tmp_path):
     write_tuned(behind, path)
     assert read_tuned("robot-kappa6", "nominal", path, "filtered-tuned") == behind.weights
     assert read_tuned("robot-kappa6", "nominal", path) == found.weights
+    # Weights of a related row are tried first: the search ends no worse.
+    related = tune(scenario, trials=1, n=6, seed=5, row="tuned-preview", known=[found.weights])
+    assert related.cost <= tune(scenario, trials=1, n=6, seed=5, row="tuned-preview").cost
+    assert related.weights.factors
     with pytest.raises(ModelError, match="nothing to tune in 'linear'"):
         tune(scenario, trials=1, n=2, row="linear")
     path.write_text("[1]")

@@ -4,9 +4,10 @@ from itertools import cycle
 from typing import Any
 
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from .figures import GREY, new_figure, tidy
+from .figures import GREY, tidy
 
 # One colour a row shown (Okabe and Ito), the row that the gaps count from in black, those not shown in light grey.
 ROW_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255")
@@ -32,27 +33,30 @@ def bands(comparison: Any, shown: tuple[str, ...] = ()) -> Figure:
     names = shown or telling_rows(comparison)
     rows = [row for row in comparison.rows if row.name in {*names, scenario.best}]
     colours = colours_of(comparison, tuple(row.name for row in rows))
-    figure, axes = new_figure(13.0, max(1.9 * count, 6.0), rows=count, columns=2, width_ratios=[1.5, 1.0])
+    figure = Figure(figsize=(13.0, max(1.9 * count, 6.0)), layout="constrained", dpi=130)
+    FigureCanvasAgg(figure)
+    halves: Any = figure.subfigures(1, 2, width_ratios=[1.5, 1.0])
+    left, right = halves
+    axes = left.subplots(count, 1, sharex=True, squeeze=False)[:, 0]
     time = np.arange(scenario.steps + 1) * plant.dt
     for row in rows:
-        for axis, i in zip(axes[:, 0], states, strict=False):
+        for axis, i in zip(axes, states, strict=False):
             values = np.abs(row.runs.x[:, :, i]) if i in plant.angles else row.runs.x[:, :, i]
             _band(axis, time, values, colours[row.name], row.name)
-        for axis, i in zip(axes[len(states) :, 0], range(plant.nu), strict=True):
+        for axis, i in zip(axes[len(states) :], range(plant.nu), strict=True):
             _band(axis, time[:-1], row.runs.u[:, :, i], colours[row.name], row.name)
-    _label(axes[:, 0], scenario, states)
-    _window(axes[:, 0], scenario, states, rows)
-    axes[0, 0].set_title(
-        f"{scenario.title}: median and 10 to 90 % of {len(comparison.world.x0)} runs", loc="left", fontsize=11
+    _label(axes, scenario, states)
+    _window(axes, scenario, states, rows)
+    for axis in axes:
+        tidy(axis)
+    figure.suptitle(
+        f"{scenario.title}: median and 10 to 90 % of {len(comparison.world.x0)} runs", x=0.01, ha="left", fontsize=11
     )
-    labelled = axes[0, 0].get_legend_handles_labels()
-    figure.legend(*labelled, frameon=False, ncols=min(6, len(rows)), fontsize=9, loc="outside lower left")
-    split = count // 2
-    grid = axes[0, 0].get_gridspec()
-    for axis in axes[:, 1]:
-        axis.remove()
-    _gaps(figure.add_subplot(grid[:split, 1]), comparison, rows, colours)
-    _all_rows(figure.add_subplot(grid[split:, 1]), comparison, colours)
+    labelled = axes[0].get_legend_handles_labels()
+    left.legend(*labelled, frameon=False, ncols=min(4, len(rows)), fontsize=9, loc="outside lower left")
+    spread, bars = right.subplots(2, 1, height_ratios=[1.0, 0.4 + 0.12 * len(comparison.rows)])
+    _gaps(spread, comparison, rows, colours)
+    _all_rows(bars, comparison, colours)
     return figure
 
 
@@ -117,9 +121,6 @@ def _label(axes: np.ndarray, scenario: Any, states: list[int]) -> None:
         axis.set_ylabel(f"{plant.u_names[i]} [{plant.u_units[i]}]")
         for limit in (plant.u_min[i], plant.u_max[i]):
             axis.axhline(limit, color=GREY, lw=0.9, ls="--")
-    for axis in axes[:-1]:
-        axis.sharex(axes[-1])
-        axis.tick_params(labelbottom=False)
     axes[-1].set_xlim(0, scenario.steps * plant.dt)
     axes[-1].set_xlabel(f"time [{plant.time_unit}]")
 
@@ -175,7 +176,8 @@ def _all_rows(axis: Any, comparison: Any, colours: dict[str, str]) -> None:
     axis.set_yticks(places, [row.name for row in rows], fontsize=9)
     axis.invert_yaxis()
     left = min(0.0, 1.2 * float(ends.min()))
-    axis.set_xlim(left, (200 if wide else 2.2) * max(1.0, float(ends.max())))
-    title = f"Mean cost above {comparison.scenario.best} [%], 95 % interval; starts over the limit"
-    axis.set_title(title, loc="left", fontsize=11)
+    room = (3e3 if wide else 2.0) if any(row.violating for row in rows) else (30 if wide else 1.4)
+    axis.set_xlim(left, room * max(1.0, float(ends.max())))
+    axis.set_title(f"Mean cost above {comparison.scenario.best}, starts over the limit", loc="left", fontsize=11)
+    axis.set_xlabel("[%], 95 % interval")
     tidy(axis)

@@ -21,13 +21,13 @@ def tune(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="File to add the weights to.")] = None,
     json: Json = False,
 ) -> None:
-    """Search weights of a scenario's linear rows at random; `yannctl eval` shows what was found."""
+    """Search weights of a scenario's linear rows at random, those of related rows first; `yannctl eval` shows them."""
     from tqdm import tqdm
 
     from yannctl.scenarios import make_scenario
     from yannctl.scenarios.tuning import tune as search
     from yannctl.scenarios.tuning import write_tuned
-    from yannctl.scenarios.weights import TUNED
+    from yannctl.scenarios.weights import TUNED, read_tuned
 
     output = Output(json)
     task = make_scenario(scenario, variant)
@@ -37,7 +37,9 @@ def tune(
     with tqdm(total=trials * len(rows), desc="weights", disable=None) as bar:
         for name in rows:
             bar.set_postfix_str(name)
-            found = search(task, trials, starts, seed, bar.update, name)
+            known = [read_tuned(task.name, task.variant, path, other) for other in task.tunable]
+            related = [weights for weights in known if weights is not None]
+            found = search(task, trials, starts, seed, bar.update, name, related)
             write_tuned(found, path)
             results[name] = found
     for name, found in results.items():

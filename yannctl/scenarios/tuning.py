@@ -1,7 +1,7 @@
 """Random search over the weights of a scenario's linear MPC, on starts of its own."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,6 +60,7 @@ def tune(
     seed: int = 1000,
     tick: Callable[[], object] = lambda: None,
     row: str = "tuned",
+    known: Sequence[Weights] = (),
 ) -> Tuning:
     """Search weights that lower the mean cost on tuning starts: half of the trials far, half around the best so far.
 
@@ -70,6 +71,7 @@ def tune(
         seed: of the starts and of the search; use another one than for testing.
         tick: called once a trial.
         row: which row to tune.
+        known: weights to try first, such as those of related rows; those outside the row's space are passed over.
 
     Returns:
         The best weights.
@@ -78,20 +80,22 @@ def tune(
         ModelError: a row that has nothing to tune, or no trial.
     """
     if row not in scenario.tunable:
-        known = ", ".join(scenario.tunable) or "no row"
-        raise ModelError("row", f"{scenario.name} has nothing to tune in {row!r}", remedy=f"choose from {known}")
+        names = ", ".join(scenario.tunable) or "no row"
+        raise ModelError("row", f"{scenario.name} has nothing to tune in {row!r}", remedy=f"choose from {names}")
     if trials < 1:
         raise ModelError("trials", f"got {trials}", remedy="try at least once")
     world = draw_world(scenario, n, seed)
     rng = np.random.default_rng([seed, 7])
     best, tunable = Weights(), scenario.tunable[row]
     plain = lowest = _cost(scenario, world, tunable.make(best))
-    for trial in range(trials):
-        candidate = _draw(rng, tunable.space, best if trial >= trials // 2 else None)
+    usable = [weights for weights in known if _fits(weights, tunable.space)]
+    for trial in range(-len(usable), trials):
+        candidate = usable[trial] if trial < 0 else _draw(rng, tunable.space, best if trial >= trials // 2 else None)
         cost = _cost(scenario, world, tunable.make(candidate))
         if cost < lowest:
             best, lowest = candidate, cost
-        tick()
+        if trial >= 0:
+            tick()
     return Tuning(scenario.name, scenario.variant, row, best, lowest, plain, trials, n, seed)
 
 
@@ -147,6 +151,10 @@ def _draw(rng: np.random.Generator, space: tuple[str, ...], around: Weights | No
         else:
             factors[name] = factor * (1.0 if around is None else around.factors.get(name, 1.0))
     return Weights(factors, backoff)
+
+
+def _fits(weights: Weights, space: tuple[str, ...]) -> bool:
+    return set(weights.factors) <= set(space) and (weights.backoff == 0 or "backoff" in space)
 
 
 def _cost(scenario: Scenario, world: World, factory: Factory) -> float:
