@@ -211,3 +211,47 @@ def test_a_missing_corner_and_a_missing_filter_row_are_found(designs):
     assert not report.ok
     assert "row" in report.failure
     assert "no model spans 2 periods" in check_polytopic(data, 1, 0).failure
+
+
+def test_encoder_delay_and_rate_limit_are_part_of_the_proof(designs, tmp_path):
+    """State (theta, theta_dot, torque sent): readings with errors stay inside, no step of torque is too large."""
+    chosen, certificate = designs("pendulum-encoder")
+    assert certificate.share >= 0.6
+    assert certificate.statement.x_names[-1].startswith("sent ")
+    assert certificate.check().ok
+    step, E = ExpressionTape.from_function(chosen.step), chosen.sensor
+    H, h, d, clip = certificate.found.H, certificate.found.h, chosen.domain, certificate.clip()
+    rng = np.random.default_rng(2)
+    z = rng.dirichlet(np.full(len(certificate.found.vertices), 0.03), 20_000) @ certificate.found.vertices
+    u = clip(z, rng.uniform(-2, 2, (len(z), 1)))
+    assert (np.abs(u - z[:, 2:]) <= 2.0 + 1e-12).all()
+    # One whole period: error of the reading, old torque at work, new error.
+    true = z[:, :2] - np.where(rng.random((len(z), 2)) < 0.5, -E, E)
+    p = np.where(rng.random((len(z), 2)) < 0.5, d.p_min, d.p_max)
+    after = step.evaluate(true, np.ascontiguousarray(z[:, 2:]), p)
+    assert (np.abs(after) <= d.x_max).all()
+    reading = after + np.where(rng.random((len(z), 2)) < 0.5, -E, E)
+    assert (np.hstack([reading, u]) @ H.T - h).max() <= 1e-12
+    save_certificate(tmp_path / "encoder", certificate)
+    back = load_certificate(tmp_path / "encoder")
+    np.testing.assert_array_equal(back.domain.u_rate, [2.0])
+    np.testing.assert_array_equal(back.clip()(z[:50], u[:50] + 3), clip(z[:50], u[:50] + 3))
+
+
+def test_a_rate_limit_that_does_not_hold_is_named(designs):
+    certificate = designs("pendulum-encoder")[1]
+    arrays = certificate.arrays()
+    report = check_polytopic(arrays, certificate.n_cert, 1, [1.0])
+    assert not report.ok
+    assert "rate limit" in report.failure
+    without = designs("pendulum-upright")[1]
+    assert "does not hold the input sent" in check_polytopic(without.arrays(), without.n_cert, 0, [1.0]).failure
+
+
+@pytest.mark.slow
+def test_readings_with_errors_are_attacked_too():
+    from yannctl.assurance import attack, target
+
+    outcome = attack(target("pendulum-encoder"), "greedy", 4000, 200, seed=3)
+    assert outcome.violations == outcome.exits == outcome.infeasible == 0
+    assert outcome.unfiltered_violated >= 0.9

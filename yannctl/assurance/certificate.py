@@ -115,7 +115,9 @@ class Certificate:
         if self.inclusion.nu != 1:
             raise ModelError("certificate", f"has {self.inclusion.nu} inputs", remedy="use the projection filter")
         d, rows = self.domain, self.rows
-        return clip_from_rows(self.found.H, self.found.h, self.inclusion, rows.kept, rows.tightening, d.u_min, d.u_max)
+        return clip_from_rows(
+            self.found.H, self.found.h, self.inclusion, rows.kept, rows.tightening, d.u_min, d.u_max, d.u_rate
+        )
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Give all numbers by name, as the checker and the file take them."""
@@ -131,7 +133,7 @@ class Certificate:
 
     def check(self) -> CheckReport:
         """Check every inequality again, exactly."""
-        return check_polytopic(self.arrays(), self.n_cert, self.inclusion.delay)
+        return check_polytopic(self.arrays(), self.n_cert, self.inclusion.delay, self.domain.u_rate)
 
 
 def certify(
@@ -193,6 +195,7 @@ def certificate_bytes(certificate: "Certificate | AnalyticCertificate", key: byt
     header = {
         "kind": KIND, "version": VERSION, "signature": _SIGNATURE, "statement": vars(certificate.statement),
         "terms": list(certificate.inclusion.terms), "n_cert": certificate.n_cert, "delay": certificate.inclusion.delay,
+        "u_rate": certificate.domain.u_rate.tolist(),
         "share": certificate.share, "steps": certificate.found.steps,
     }  # fmt: skip
     raw = save(certificate.arrays(), {"yannctl": json.dumps(header)})
@@ -262,7 +265,9 @@ def read_certificate(raw: bytes, path: str, trusted: bytes | None = None) -> "Ce
         raise FileFormatError(f"{path}: {error}") from error
     except (SafetensorError, YannctlError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise FileFormatError(f"{path}: not a certificate or a damaged one ({error})") from error
-    report = check_polytopic(certificate.arrays(), int(header["n_cert"]), certificate.inclusion.delay)
+    report = check_polytopic(
+        certificate.arrays(), int(header["n_cert"]), certificate.inclusion.delay, certificate.domain.u_rate
+    )
     if not report.ok:
         raise FileFormatError(f"{path}: the proof does not hold: {report.failure}")
     return certificate
@@ -274,7 +279,8 @@ def _assemble(tensors: Mapping[str, np.ndarray], header: Mapping[str, Any], sign
         raise FileFormatError(f"tensors {sorted(set(tensors) ^ set(_ARRAYS))} are missing or unknown")
     d, delay = tensors, int(header["delay"])
     nx = d["H"].shape[1] - (d["B"].shape[2] if delay else 0)
-    domain = Domain(d["x_min"][:nx], d["x_max"][:nx], d["u_min"], d["u_max"], d["p_min"], d["p_max"])
+    low, high = d["x_min"][:nx], d["x_max"][:nx]
+    domain = Domain(low, high, d["u_min"], d["u_max"], d["p_min"], d["p_max"], header.get("u_rate", []))
     terms = dict(zip(header["terms"], d["terms"], strict=True))
     inclusion = Inclusion(d["A"], d["B"], d["c"], d["w"], d["periods"], terms, d["sensor"], delay)
     found = InvariantSet(

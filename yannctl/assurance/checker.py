@@ -12,7 +12,7 @@ out follows from those kept. Together: for every x in C the filter has an input,
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -58,13 +58,16 @@ class CheckReport:
     seconds: float
 
 
-def check_polytopic(data: Mapping[str, np.ndarray], n_cert: int, delay: int) -> CheckReport:
+def check_polytopic(
+    data: Mapping[str, np.ndarray], n_cert: int, delay: int, u_rate: Sequence[float] | np.ndarray = ()
+) -> CheckReport:
     """Check every statement of a certificate.
 
     Args:
         data: arrays of the certificate by name.
         n_cert: periods an accepted input may be held beyond its own, as stated.
         delay: inputs on their way that the state holds at its end, as stated.
+        u_rate: most an input may differ from the one sent before (nu,), as stated; empty for no limit.
 
     Returns:
         The verdict, with the failing row named.
@@ -82,6 +85,7 @@ def check_polytopic(data: Mapping[str, np.ndarray], n_cert: int, delay: int) -> 
         counter.all(exact["tightening"].value >= 0, lambda at: f"tightening of row {at[0]} is negative")
         rows = _SuccessorRows(exact)
         _check_invariance(exact, rows, corners, counter)
+        _check_rate(exact["inputs"], [float(value) for value in u_rate], delay, corners, counter)
         _check_left_out(exact, rows, data, counter)
     except WrongStatementError as wrong:
         return CheckReport(False, str(wrong), counter.n, time.perf_counter() - start)
@@ -284,6 +288,20 @@ def _check_invariance(
             holds,
             lambda at, n=number: f"corner {n}: model {at[0] // n_rows} leaves C through row {at[0] % n_rows}",
         )
+
+
+def _check_rate(
+    u: Exact, rate: list[float], delay: int, corners: list[tuple[np.ndarray, int]], counter: Counter
+) -> None:
+    """Each corner's input is within reach of the input sent before, which is the corner's last states."""
+    if not rate:
+        return
+    nu = u.value.shape[1]
+    counter.one(delay == 1 and len(rate) == nu, "a rate limit is stated, but the state does not hold the input sent")
+    for number, (point, under) in enumerate(corners):
+        for j, limit in enumerate(rate):
+            change = abs(u.fraction(number, j) - Fraction(int(point[j - nu]), under))
+            counter.one(change <= Fraction(limit), f"input {j} of corner {number} is beyond its rate limit")
 
 
 def _check_left_out(

@@ -14,7 +14,7 @@ from yannctl.plant.integration import extrapolate
 from yannctl.types import Float
 
 from .certificate import Certificate, Statement, certify
-from .inclusion import Domain, Errors, Inclusion, bound_inclusion, join, with_delay
+from .inclusion import MAX_CORNERS, Domain, Errors, Inclusion, bound_inclusion, join, with_delay
 from .sampled_map import DiscreteMap, Flow, SampledMap
 
 SIMULATION_ERROR = 1e-8  # of the box: what the plants' own integrators may differ from the true flow
@@ -34,6 +34,7 @@ class Design:
         sensor: bound of the measurement error (nx,) [x_units].
         pieces: pieces each coordinate of (x, u, p) is cut into.
         contraction: lambda of the invariant set.
+        max_corners: most models each map is bounded by.
     """
 
     statement: Statement
@@ -45,6 +46,7 @@ class Design:
     sensor: Float[np.ndarray, " nx"] | float = 0.0
     pieces: tuple[int, ...] | int = 8
     contraction: float = 0.999
+    max_corners: int = MAX_CORNERS
 
     def inclusion(self) -> Inclusion:
         """Bound the plant for every hold and map.
@@ -55,7 +57,7 @@ class Design:
         span = self.domain.x_max - self.domain.x_min
         errors = Errors(sensor=self.sensor, simulation=SIMULATION_ERROR * span)
         parts = [
-            bound_inclusion(sampled, self.domain, errors, self.pieces, periods=k)
+            bound_inclusion(sampled, self.domain, errors, self.pieces, k, self.max_corners)
             for k in range(1, self.holds + 1)
             for sampled in self.periods(k)
         ]
@@ -130,6 +132,24 @@ def pendulum_upright(dt: float | None = None) -> Design:
         ),
         Domain([-0.25, -1.0], [0.25, 1.0], plant.u_min, plant.u_max, [0.99 * g, 0.97 * m], [1.01 * g, 1.03 * m]),
         periods, step, holds=2, pieces=(16, 2, 2, 1, 1),
+    )  # fmt: skip
+
+
+def pendulum_encoder(dt: float | None = None) -> Design:
+    """Keep the pendulum upright with an encoder, a torque that acts one period late, and a limited rate of torque.
+
+    Args:
+        dt: another sample period [s], None for that of Gymnasium's step.
+    """
+    ideal = pendulum_upright(dt)
+    note = (
+        "readings of the encoder within 1 mrad and 0.01 rad/s, torque acts one period after it is sent and changes by "
+        "at most 2 N m a period; upright only; g +-1 %, m +-3 %; both Gymnasium's step and the exact flow; "
+        "no friction, no push, no lost packet"
+    )
+    return replace(
+        ideal, statement=replace(ideal.statement, note=note), domain=replace(ideal.domain, u_rate=[2.0]), holds=1,
+        delay=True, sensor=np.array([0.001, 0.01]), contraction=0.98, max_corners=8,
     )  # fmt: skip
 
 
@@ -221,6 +241,7 @@ def smooth_reactor_rate(plant: Any, x: Any, u: Any) -> Any:
 
 DESIGNS: dict[str, Callable[[float | None], Design]] = {
     "pendulum-upright": pendulum_upright,
+    "pendulum-encoder": pendulum_encoder,
     "robot-corridor": robot_corridor,
     "reactor-point": reactor_point,
 }

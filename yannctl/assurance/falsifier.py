@@ -37,6 +37,7 @@ class Target:
         safe_set: the set.
         starts: (n, generator) -> states (n, nx) inside the set, many at its border.
         dt: sample period [its unit].
+        sensor: bound of the measurement error (nx,); the filter sees readings at its ends, and the set holds readings.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Target:
     safe_set: AbstractSafeSet
     starts: Callable[[int, np.random.Generator], np.ndarray]
     dt: float
+    sensor: Float[np.ndarray, " nx"] | float = 0.0
 
 
 @dataclass(frozen=True)
@@ -115,13 +117,16 @@ def attack(target: Target, policy: str, steps: int, episode_steps: int = 500, se
     violations = exits = infeasible = 0
     changed, closest = 0.0, np.inf
     broken = np.zeros(episodes, dtype=bool)
+    error = loop.errors(episodes, rng)
     for _ in range(episode_steps):
         inside = target.safe_set.contains(x)
-        x, _, moved, bad_inputs = loop.step(x, rng, filtered=True)
+        true, moved, bad_inputs = loop.step(x, error, rng, filtered=True)
+        error = loop.errors(episodes, rng)
+        x = true + error
         infeasible += int((bad_inputs & inside).sum())
         changed += float(moved.mean()) / episode_steps
         margin = target.safe_set.margin(x)
-        hard = _beyond(target, x)
+        hard = _beyond(target, true)
         violations, exits = violations + int(hard.sum()), exits + int((~(margin >= 0)).sum())
         closest = min(closest, float(margin.min()))
         broken |= hard | ~(margin >= 0)
@@ -144,8 +149,15 @@ class _Loop:
         self.corners = np.unique(np.array(ends, dtype=float).reshape(len(ends), -1), axis=0)
         self.filter = SafetyFilter(target.safe_set)
 
-    def step(self, x: np.ndarray, rng: np.random.Generator, filtered: bool) -> tuple[np.ndarray, np.ndarray, Any, Any]:
-        """Next states, inputs, whether the filter changed them, and whether an input was unusable."""
+    def errors(self, n: int, rng: np.random.Generator) -> np.ndarray | float:
+        """Measurement errors at random corners of their bounds."""
+        E = np.asarray(self.target.sensor, dtype=float)
+        return np.where(rng.random((n, E.size)) < 0.5, -E, E) if E.any() else 0.0
+
+    def step(
+        self, x: np.ndarray, error: np.ndarray | float, rng: np.random.Generator, filtered: bool
+    ) -> tuple[np.ndarray, Any, Any]:
+        """Next true states for readings x, whether the filter changed the inputs, and whether one was unusable."""
         low, high = self.target.safe_set.u_min, self.target.safe_set.u_max
         proposed = self._propose(x, rng)
         # Without a filter an actuator clips, and keeps to the middle where it is sent nonsense.
@@ -155,7 +167,7 @@ class _Loop:
             decision = self.filter.decide(x, proposed)
             u, moved = decision.u, decision.changed
         bad = ~np.isfinite(u).all(axis=1) | (u < low - 1e-12).any(axis=1) | (u > high + 1e-12).any(axis=1)
-        return self._worst(x, u), u, moved, bad
+        return self._worst(x - error, u), moved, bad
 
     def _propose(self, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         low, high = self.target.safe_set.u_min, self.target.safe_set.u_max
@@ -185,7 +197,7 @@ def _unfiltered(target: Target, loop: _Loop, episodes: int, episode_steps: int, 
     rng = np.random.default_rng([seed, 1])
     broken = np.zeros(episodes, dtype=bool)
     for _ in range(episode_steps):
-        after, *_ = loop.step(x, rng, filtered=False)
+        after, *_ = loop.step(x, 0.0, rng, filtered=False)
         broken |= _beyond(target, after)
         if broken.all():
             break

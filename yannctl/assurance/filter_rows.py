@@ -150,6 +150,7 @@ def clip_from_rows(
     tightening: Float[np.ndarray, " rows"],
     u_min: Float[np.ndarray, " one"],
     u_max: Float[np.ndarray, " one"],
+    u_rate: Float[np.ndarray, " some"],
 ) -> ClipFilter:
     """Solve each kept row for the one input: u <= (b - a x) / k for k > 0, u >= for k < 0.
 
@@ -161,6 +162,7 @@ def clip_from_rows(
         tightening: by how much each row of C is moved in for them.
         u_min: lower input bound (1,).
         u_max: upper input bound (1,).
+        u_rate: most the input may differ from the last state, the input sent before (1,); empty for no limit.
 
     Returns:
         The filter.
@@ -169,4 +171,7 @@ def clip_from_rows(
     k = in_u[kept, 0]
     F, g = -in_x[kept] / k[:, None], right[kept] / k
     up = k > 0
-    return ClipFilter(F[~up], g[~up], F[up], g[up], u_min, u_max)
+    same = np.zeros((u_rate.size, inclusion.nx))
+    same[:, -1:] = 1.0
+    F_low, g_low = np.vstack([F[~up], same]), np.append(g[~up], -u_rate)
+    return ClipFilter(F_low, g_low, np.vstack([F[up], same]), np.append(g[up], u_rate), u_min, u_max)

@@ -36,6 +36,8 @@ class Domain:
         u_max: upper input bounds (nu,) [u_units].
         p_min: lower parameters (np,).
         p_max: upper parameters (np,).
+        u_rate: most an input may differ from the one sent a period before (nu,) [u_units], empty for no limit; it takes
+            models whose last states are that input (`with_delay`).
 
     Raises:
         ModelError: sizes that do not fit, or bounds in the wrong order.
@@ -47,6 +49,7 @@ class Domain:
     u_max: Float[np.ndarray, " nu"] | Any
     p_min: Float[np.ndarray, " np"] | Any = ()
     p_max: Float[np.ndarray, " np"] | Any = ()
+    u_rate: Float[np.ndarray, " nu"] | Any = ()
 
     def __post_init__(self) -> None:
         for letter in "xup":
@@ -56,6 +59,10 @@ class Domain:
                 raise ModelError(f"{letter}_min", f"{low} is not below {letter}_max = {high}")
             object.__setattr__(self, f"{letter}_min", low)
             object.__setattr__(self, f"{letter}_max", high)
+        rate = np.asarray(self.u_rate, dtype=float).reshape(-1)
+        if rate.size not in (0, self.u_min.size) or not (np.isfinite(rate).all() and np.all(rate > 0)):
+            raise ModelError("u_rate", f"is {rate}, expected {self.u_min.size} positive numbers, or none")
+        object.__setattr__(self, "u_rate", rate)
 
     def low(self) -> Float[np.ndarray, " nz"]:
         """Lower ends of (x, u, p)."""

@@ -105,13 +105,17 @@ def invariant_set(
     low, high = state_box(inclusion, domain)
     if not np.all(low < high):
         raise EmptySetError("sensor", "the sensor error eats the whole box", remedy="a better sensor or a wider box")
+    if domain.u_rate.size and not inclusion.delay:
+        raise ModelError("u_rate", "the models do not hold the input sent before", remedy="use with_delay")
     origin, size = 0.5 * (low + high), 0.5 * (high - low)
     models = _scaled(inclusion, origin, size)
     middle, half = 0.5 * (domain.u_min + domain.u_max), 0.5 * (domain.u_max - domain.u_min)
     identity = np.eye(len(size))
     H, h = np.vstack([identity, -identity]), np.ones(2 * len(size))
+    # The sent input is the last state, in the same units: both are scaled by `half`.
+    limits = _rate_rows(len(size), domain.u_rate / half if domain.u_rate.size else domain.u_rate)
     for step in range(1, max_steps + 1):
-        points = _predecessor(models, H, h, contraction, middle, half)
+        points = _predecessor(models, H, h, contraction, middle, half, limits)
         if points is None:
             raise EmptySetError("C", f"no robust control invariant set (empty after {step} steps)")
         H_new, h_new = _hull(np.vstack([H]), h, points)
@@ -121,7 +125,7 @@ def invariant_set(
         growth = float((H_new @ _vertices(H, h).T / h_new[:, None]).max())
         H, h = H_new, h_new
         if growth * contraction <= 1 - 0.1 * (1 - contraction) and grown <= 1 + 1e-6:
-            return _finish(inclusion, H, h, origin, size, middle, half, step)
+            return _finish(inclusion, domain, H, h, origin, size, step)
     raise ModelError("max_steps", f"not determined after {max_steps} steps", remedy="a smaller contraction")
 
 
@@ -133,8 +137,21 @@ def _scaled(inclusion: Inclusion, origin: np.ndarray, size: np.ndarray) -> Inclu
     return Inclusion(A, B, c, inclusion.w / size, inclusion.periods, {}, inclusion.sensor, inclusion.delay)
 
 
+def _rate_rows(nx: int, rate: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Write |u - v| <= rate as rows in (x, u); v are the last states."""
+    nu = rate.size
+    change = np.hstack([np.zeros((nu, nx - nu)), -np.eye(nu), np.eye(nu)])
+    return np.vstack([change, -change]), np.concatenate([rate, rate])
+
+
 def _predecessor(
-    models: Inclusion, H: np.ndarray, h: np.ndarray, contraction: float, middle: np.ndarray, half: np.ndarray
+    models: Inclusion,
+    H: np.ndarray,
+    h: np.ndarray,
+    contraction: float,
+    middle: np.ndarray,
+    half: np.ndarray,
+    limits: tuple[np.ndarray, np.ndarray],
 ) -> np.ndarray | None:
     """Corners, projected on x, of the pairs (x, u), x in C = {H x <= h}, with every successor in lambda C."""
     in_x, in_u, right = successor_rows(models, H, contraction * h)
@@ -143,6 +160,9 @@ def _predecessor(
     rows.append(np.hstack([H, np.zeros((len(H), nu))]))
     rows.append(np.hstack([np.zeros((2 * nu, models.nx)), np.vstack([np.eye(nu), -np.eye(nu)])]))
     b = np.concatenate([right - in_u @ middle, h, np.ones(2 * nu)])
+    if limits[1].size:
+        rows.append(limits[0])
+        b = np.append(b, limits[1])
     pairs = Polyhedron(np.vstack(rows), b)
     centre, radius = pairs.chebyshev()
     if not radius > 1e-7:
@@ -170,12 +190,11 @@ def _vertices(H: np.ndarray, h: np.ndarray) -> np.ndarray:
 
 def _finish(
     inclusion: Inclusion,
+    domain: Domain,
     H: np.ndarray,
     h: np.ndarray,
     origin: np.ndarray,
     size: np.ndarray,
-    middle: np.ndarray,
-    half: np.ndarray,
     steps: int,
 ) -> InvariantSet:
     """Back to physical units, in general position, with the corners' bases and inputs."""
@@ -192,14 +211,20 @@ def _finish(
     vertices = reduced.vertices()
     gaps = (h - vertices @ H.T) / np.linalg.norm(H * size, axis=1)
     bases = np.sort(np.argsort(gaps, axis=1)[:, : len(size)], axis=1)
-    inputs = np.array([_corner_input(inclusion, H, h, v, middle, half) for v in vertices])
+    inputs = np.array([_corner_input(inclusion, domain, H, h, v) for v in vertices])
     return InvariantSet(H, h, bases, vertices, inputs, share, steps)
 
 
-def _corner_input(
-    inclusion: Inclusion, H: np.ndarray, h: np.ndarray, v: np.ndarray, middle: np.ndarray, half: np.ndarray
-) -> np.ndarray:
+def _corner_input(inclusion: Inclusion, domain: Domain, H: np.ndarray, h: np.ndarray, v: np.ndarray) -> np.ndarray:
     """The input that leaves most room: the centre of all that are allowed at the corner."""
+    middle, half = 0.5 * (domain.u_min + domain.u_max), 0.5 * (domain.u_max - domain.u_min)
+    nearest = np.ones(2 * len(half))
+    if domain.u_rate.size:
+        # Within the input bounds and within reach of the input sent before, a little less for rounding.
+        reach, sent = domain.u_rate * (1 - _ROUNDING), v[-len(half) :]
+        nearest = np.concatenate([
+            np.minimum(1.0, (sent + reach - middle) / half), np.minimum(1.0, (middle - sent + reach) / half)
+        ])  # fmt: skip
     in_x, in_u, right = successor_rows(inclusion, H, h)
     slack = right - in_x @ v - in_u @ middle
     identity = np.eye(len(half))
@@ -210,10 +235,9 @@ def _corner_input(
     lp_rows = np.vstack([lp_rows, np.append(np.zeros(len(half)), 1.0)])
     from yannctl.solvers.lp import solve_lp
 
-    found = solve_lp(
-        np.append(np.zeros(len(half)), 1.0), lp_rows, np.concatenate([slack, np.ones(2 * len(half)), [1.0]])
-    )
-    return np.clip(found.x[:-1], -1.0, 1.0) * half + middle
+    found = solve_lp(np.append(np.zeros(len(half)), 1.0), lp_rows, np.concatenate([slack, nearest, [1.0]]))
+    n = len(half)
+    return np.clip(found.x[:-1], np.maximum(-1.0, -nearest[n:]), np.minimum(1.0, nearest[:n])) * half + middle
 
 
 def _volume(points: np.ndarray) -> float:

@@ -132,9 +132,22 @@ def _polytopic(name: str) -> Target:
         """States of the set, most of them near its border."""
         return rng.dirichlet(np.full(len(vertices), 0.2), n) @ vertices * (1 - 1e-9) + 1e-9 * vertices.mean(axis=0)
 
-    return Target(
-        name, chosen.step, d.p_min, d.p_max, d.x_min, d.x_max, PolytopicSet(certificate), starts, chosen.statement.dt
-    )
+    step, low, high = chosen.step, d.x_min, d.x_max
+    if chosen.delay:
+        step = _delayed(step)
+        low, high = np.concatenate([low, d.u_min]), np.concatenate([high, d.u_max])
+    safe_set, E = PolytopicSet(certificate), certificate.inclusion.sensor
+    return Target(name, step, d.p_min, d.p_max, low, high, safe_set, starts, chosen.statement.dt, E)
+
+
+def _delayed(step: Any) -> Any:
+    """The step of (x, sent input): the input sent before acts, the new one waits."""
+    import casadi as ca
+
+    nx, nu, n_p = (step.numel_in(i) for i in range(3))
+    z, u, p = ca.SX.sym("z", nx + nu), ca.SX.sym("u", nu), ca.SX.sym("p", n_p)
+    after = ca.vertcat(step(z[:nx], z[nx:], p), u)
+    return ca.Function("step", [z, u, p], [after], ["x", "u", "p"], ["x_next"])
 
 
 def _reactor() -> Target:

@@ -21,7 +21,8 @@ def certify(
     plant: Annotated[
         str,
         typer.Argument(
-            help="pendulum-upright, robot-corridor, reactor-point, reactor-barrier, robot-stopping; 'all' for each."
+            help="pendulum-upright, pendulum-encoder, robot-corridor, reactor-point, reactor-barrier, robot-stopping; "
+            "or all."
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Certificate file, or a folder for 'all'.")] = Path(
