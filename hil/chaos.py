@@ -9,6 +9,7 @@ import heapq
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -37,7 +38,8 @@ class Schedule:
     seed: int = 0
 
 
-Emit = Callable[[bytes], None]
+Emit = Callable[[Any], object]
+Damage = Callable[["Spoiler", Any, bool], Any]
 
 
 class Spoiler:
@@ -46,25 +48,31 @@ class Spoiler:
     Args:
         schedule: what it does.
         emit: where messages go on.
+        junk: makes what strangers send in a flood; default random bytes.
+        damage: makes a damaged message (whole: True) or a cut one (False); default changed and missing bytes.
     """
 
-    def __init__(self, schedule: Schedule, emit: Emit) -> None:
+    def __init__(
+        self, schedule: Schedule, emit: Emit, junk: Callable[[], Any] | None = None, damage: Damage | None = None
+    ) -> None:
         self.schedule, self.emit = schedule, emit
         self.seen = self.spoilt = 0
-        self.previous = b""
+        self.previous: Any = b""
         self.generator = np.random.default_rng(schedule.seed)
-        self._late: list[tuple[int, int, bytes]] = []
+        self.junk = junk or (lambda: self.generator.bytes(1 + self.draw(200)))
+        self.damage = damage or _damaged
+        self._late: list[tuple[int, int, Any]] = []
 
     @property
     def active(self) -> bool:
         """Whether the fault has begun."""
         return self.schedule.fault != "none" and self.seen > self.schedule.start
 
-    def pass_on(self, message: bytes) -> None:
+    def pass_on(self, message: Any) -> None:
         """Pass a message on, or what the schedule makes of it.
 
         Args:
-            message: its bytes.
+            message: what is sent.
         """
         self.seen += 1
         self.release()
@@ -76,11 +84,11 @@ class Spoiler:
         if not (self.active and self.schedule.fault == "freeze"):
             self.previous = message
 
-    def postpone(self, message: bytes, seconds: float) -> None:
+    def postpone(self, message: Any, seconds: float) -> None:
         """Pass a message on later.
 
         Args:
-            message: its bytes.
+            message: what is sent.
             seconds: how much later [s].
         """
         heapq.heappush(self._late, (time.monotonic_ns() + round(seconds * 1e9), self.seen, message))
@@ -148,40 +156,43 @@ class FaultyLink(AbstractLink):
         return arrived
 
 
-def _corrupt(link: Spoiler, message: bytes) -> None:
+def _damaged(link: Spoiler, message: bytes, whole: bool) -> bytes:
+    """Some bits turned over, or the end missing."""
+    if not whole:
+        return message[: link.draw(len(message))]
     spoilt = bytearray(message)
     for _ in range(1 + link.draw(4)):
         spoilt[link.draw(len(spoilt))] ^= 1 << link.draw(8)
-    link.emit(bytes(spoilt))
+    return bytes(spoilt)
 
 
-def _reorder(link: Spoiler, message: bytes) -> None:
+def _reorder(link: Spoiler, message: Any) -> None:
     link.postpone(message, 0.0)
     link.emit(link.previous)
 
 
-def _duplicate(link: Spoiler, message: bytes) -> None:
+def _duplicate(link: Spoiler, message: Any) -> None:
     for _ in range(2 + link.draw(3)):
         link.emit(message)
 
 
-def _flood(link: Spoiler, message: bytes) -> None:
+def _flood(link: Spoiler, message: Any) -> None:
     for _ in range(50):
-        link.emit(link.generator.bytes(1 + link.draw(200)))
+        link.emit(link.junk())
     link.emit(message)
 
 
-def _swallow(_link: Spoiler, _message: bytes) -> None:
+def _swallow(_link: Spoiler, _message: Any) -> None:
     """The message is gone."""
 
 
-_ACTIONS: dict[str, Callable[[Spoiler, bytes], None]] = {
+_ACTIONS: dict[str, Callable[[Spoiler, Any], object]] = {
     "drop": _swallow,
     "delay": lambda link, message: link.postpone(message, 0.001 * (1 + link.draw(60))),
     "duplicate": _duplicate,
     "reorder": _reorder,
-    "corrupt": _corrupt,
-    "truncate": lambda link, message: link.emit(message[: link.draw(len(message))]),
+    "corrupt": lambda link, message: link.emit(link.damage(link, message, True)),
+    "truncate": lambda link, message: link.emit(link.damage(link, message, False)),
     "freeze": lambda link, _: link.emit(link.previous),
     "flood": _flood,
     "disconnect": _swallow,

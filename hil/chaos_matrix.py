@@ -1,41 +1,49 @@
 """`yannctl hil chaos`: every fault on every kind of link, each against a device in a process of its own."""
 
 import contextlib
-import os
-import pty
-import select
+import logging
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import threading
-import tty
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from yannctl.controllers import AbstractController
-from yannctl.errors import ModelError
-from yannctl.models import Pendulum
+from yannctl.errors import ModelError, NotInstalledError
+from yannctl.models import DifferentialDrive, Pendulum
+from yannctl.plant import AbstractPlant
 from yannctl.types import Float
 
 from .assembly import make_law, make_rig
 from .chaos import FAULTS, LASTING, FaultyLink, Schedule
-from .configuration import Configuration, read_configuration
+from .chaos_board import judge_board, make_board, run_board
+from .chaos_ends import FaultyReader, FaultyRig, FaultyVariable, FaultyWriter, TcpProxy
+from .chaos_links import CODE, DeviceLog, link_section, running_device
+from .configuration import Configuration, OpcuaLinkSection, ZmqLinkSection, read_configuration
 from .linked import LinkedRig
 from .loop import FixedRateLoop
 from .messages import DeviceState
-from .report import LoopState
+from .opcua import OpcuaRig
+from .report import LoopReport, LoopState
+from .rig import AbstractRig
+from .ros2 import Ros2Rig
+from .simulated import SimulatedRig
 
-LINKS = ("udp", "zmq", "serial", "can")
+LINKS = ("simulated", "udp", "zmq", "serial", "can", "opcua", "ros2", "board")
 HOST_FAULTS = ("nan", "kill", "suspend")
-IMPOSSIBLE = {("zmq", "corrupt"), ("zmq", "truncate")}  # TCP and CURVE let nothing damaged through
-PERIOD, HOLD, TICKS, START = 0.02, 5, 80, 30
-_CODE = "from yannctl.cli.app import main; main()"
+# Plant and loop of the simulated rig are one process. A Twist has no check of its own: UDP drops what is damaged.
+IMPOSSIBLE = {("simulated", "kill"), ("simulated", "suspend"), ("ros2", "corrupt"), ("ros2", "truncate")}
+BENEATH = {  # faults put on TCP beneath the encryption
+    "zmq": ("corrupt", "truncate"),
+    "opcua": ("corrupt", "truncate", "disconnect", "half_open"),
+}
+PERIOD, HOLD, TICKS, START = 0.03, 8, 60, 20
+PERIODS = {"opcua": 0.05}
 
 
 @dataclass(frozen=True)
@@ -63,16 +71,45 @@ class Case:
     why: str
 
 
-class _Noting(AbstractController):
-    """A controller that may turn to NaN."""
+@dataclass
+class _Fault:
+    """What goes wrong, and what was touched.
 
-    def __init__(self, law: AbstractController, nan_from: int | None) -> None:
-        self.nx, self.nu, self._law, self._nan_from, self._calls = law.nx, law.nu, law, nan_from, 0
+    Args:
+        name: of the fault.
+        seed: of the schedule.
+        begin: what to call at the controller's `START`-th call.
+        spoilers: count what was touched.
+    """
+
+    name: str
+    seed: int
+    begin: Callable[[], None] = lambda: None
+    spoilers: list[Any] = field(default_factory=list)
+
+    @property
+    def schedule(self) -> Schedule:
+        """Its schedule for an end that carries one message a period."""
+        return Schedule(self.name if self.name in FAULTS else "none", START, seed=self.seed)
+
+    @property
+    def spoilt(self) -> int:
+        """Messages touched."""
+        return sum(spoiler.spoilt for spoiler in self.spoilers)
+
+
+class _Noting(AbstractController):
+    """A controller that begins the fault at its `START`-th call, and may turn to NaN then."""
+
+    def __init__(self, law: AbstractController, fault: _Fault) -> None:
+        self.nx, self.nu, self._law, self._fault, self._calls = law.nx, law.nu, law, fault, 0
 
     def __call__(self, x: Any, reference: Any = None) -> Float[np.ndarray, "*batch nu"]:
         self._calls += 1
         u = self._law(x, reference)
-        return u if self._nan_from is None or self._calls < self._nan_from else np.full_like(u, np.nan)
+        if self._calls == START:
+            self._fault.begin()
+        return np.full_like(u, np.nan) if self._fault.name == "nan" and self._calls >= START else u
 
     def reset(self) -> None:
         self._calls = 0
@@ -99,211 +136,209 @@ def run_matrix(links: tuple[str, ...], faults: tuple[str, ...], seed: int, repor
             raise ModelError(name, f"does not know {wrong[0]!r}", remedy=f"choose from {', '.join(known)}")
     cases: list[Case] = []
     with tempfile.TemporaryDirectory() as folder:
-        law = Path(folder) / "law.safetensors"
-        _save_law(law)
         for link in links:
-            for number, fault in enumerate(faults):
-                if (link, fault) in IMPOSSIBLE:
-                    continue
-                place = Path(folder) / f"{link}-{fault}"
-                place.mkdir()
-                cases.append(_run_case(link, fault, seed + number, law, place))
+            place = Path(folder) / link
+            place.mkdir()
+            chosen = tuple(fault for fault in faults if (link, fault) not in IMPOSSIBLE)
+            for case in _run_link(link, chosen, seed, place):
+                cases.append(case)
                 if report is not None:
-                    report(cases[-1])
+                    report(case)
     return cases
 
 
-def _save_law(path: Path) -> None:
-    """A small law that holds the pendulum upright."""
+def _run_link(link: str, faults: tuple[str, ...], seed: int, folder: Path) -> Iterator[Case]:
+    """All faults on one link, with one device."""
+    law = folder / "law.safetensors"
+    plant = DifferentialDrive(bend=0.0) if link == "ros2" else Pendulum()
+    _save_law(law, plant)
+    if link == "board":
+        yield from _board_cases(faults, seed, law, folder)
+    elif link == "simulated":
+        for number, fault in enumerate(faults):
+            yield _simulated_case(fault, seed + number, law)
+    else:
+        yield from _linked_cases(link, faults, seed, plant, folder)
+
+
+def _save_law(path: Path, plant: AbstractPlant) -> None:
+    """A small law that holds the pendulum upright, or the robot on its line."""
     from yannctl import Ocp, condense, linearise, solve_mpqp
 
-    plant = Pendulum()
-    bounds = {"x_min": plant.x_min, "x_max": plant.x_max, "u_min": plant.u_min, "u_max": plant.u_max}
-    ocp = Ocp(linearise(plant), Q=np.diag([1, 0.1]), R=[[0.001]], N=3, soft="l1l2", **bounds)
-    solve_mpqp(condense(ocp)).save(path)
+    bounds = {"u_min": plant.u_min, "u_max": plant.u_max}
+    if isinstance(plant, Pendulum):
+        bounds |= {"x_min": plant.x_min, "x_max": plant.x_max}
+        ocp = Ocp(linearise(plant), Q=np.diag([1, 0.1]), R=[[0.001]], N=3, soft="l1l2", **bounds)
+        solve_mpqp(condense(ocp)).save(path)
+        return
+    lin = linearise(plant, x=[0, 0, 0.15, 0, 0], u=[0.15, 0])
+    Q, R = np.diag([400.0, 2, 20, 1e-3, 1e-2]), np.diag([1e-3, 0.05])
+    ocp = Ocp(lin, Q=Q, R=R, N=2, terminal=None, **bounds)
+    theta = {"theta_min": [-0.1, -1.2, -0.22, -2.75, -0.1], "theta_max": [0.1, 1.2, 0.22, 2.75, 0.1]}
+    solve_mpqp(condense(ocp, **theta)).save(path)
 
 
-def _run_case(link: str, fault: str, seed: int, law: Path, folder: Path) -> Case:
+def _board_cases(faults: tuple[str, ...], seed: int, law: Path, folder: Path) -> Iterator[Case]:
+    try:
+        board = make_board(law, folder, round(HOLD * PERIOD * 1e6))
+    except NotInstalledError as error:
+        yield Case("board", "all", 0, 0, -1, "not installed", True, str(error))
+        return
+    for number, fault in enumerate(faults):
+        run = run_board(board, fault, seed + number, TICKS, START, PERIOD)
+        ticks, why = judge_board(board, run, HOLD, PERIOD)
+        yield Case("board", fault, run.spoilt, len(run.commands), ticks, run.ending, not why, why)
+
+
+def _simulated_case(fault: str, seed: int, law: Path) -> Case:
+    """The loop over readings that are spoilt, in lockstep."""
+    from yannctl import PwaLaw
+    from yannctl.controllers import ExplicitMpc
+
+    what, controller = _Fault(fault, seed), ExplicitMpc(PwaLaw.load(law))
+    rig = FaultyRig(SimulatedRig(Pendulum(), [0.05, 0.0], safe_action=[0.5]), what.schedule)
+    what.spoilers.append(rig.spoiler)
+    report = FixedRateLoop(rig, _Noting(controller, what), fallback=controller).run(TICKS)
+    spoilt, held = what.spoilt + report.counts["controller_nan"], np.array(rig.held)
+    last = np.flatnonzero(report.source != 2)[-1] if np.any(report.source != 2) else -1
+    ticks = 1 if last + 1 < report.ticks or fault == "disconnect" else 0  # the next tick has it, or stopping does
+    rules = {
+        "no message was spoilt": spoilt > 0,
+        "the input left its limits": bool(np.all(np.abs(held) <= 2)),
+        "the plant was not left in the safe action": bool(np.all(held[-1] == 0.5)),
+        "an input was asked for that is none": bool(np.all(np.isfinite(report.u))),
+        "the loop went on over a dead link": fault not in LASTING or report.reason != "ticks done",
+    }
+    why = next((rule for rule, holds in rules.items() if not holds), "")
+    return Case("simulated", fault, spoilt, report.ticks, ticks, report.reason, not why, why)
+
+
+def _linked_cases(link: str, faults: tuple[str, ...], seed: int, plant: AbstractPlant, folder: Path) -> Iterator[Case]:
+    """A host against one device in another process, which keeps running from case to case."""
+    config, log, period = folder / "rig.toml", folder / "device.csv", PERIODS.get(link, PERIOD)
+    x0 = [0.05, *[0.0] * (plant.nx - 1)]
+    parameters = "" if isinstance(plant, Pendulum) else "parameters = { bend = 0.0 }\n"
     with contextlib.ExitStack() as stack:
-        section = link_section(link, folder, stack)
-        config, log = folder / "rig.toml", folder / "device.csv"
         config.write_text(
-            f'[plant]\nname = "Pendulum"\nsafe_action = [0.0]\nx0 = [0.05, 0.0]\ndt = {PERIOD}\n[controller]\n'
-            f'file = "{law}"\nhold_periods = {HOLD}\n[loop]\nseconds = {TICKS * PERIOD}\n{section}'
+            f'[plant]\nname = "{type(plant).__name__}"\nsafe_action = {[0.0] * plant.nu}\nx0 = {x0}\ndt = {period}\n'
+            f'{parameters}[controller]\nfile = "law.safetensors"\nhold_periods = {HOLD}\n'
+            f"[loop]\nseconds = {TICKS * period}\n{link_section(link, folder, stack)}"
             "[supervisor]\nenabled = false\n"  # the device's own watchdog is what is tried
         )
-        stack.enter_context(_device(config, log))
-        if fault in {"kill", "suspend"}:
-            ending, spoilt, sent = _foreign_host(config, log, fault), 1, None
-        else:
-            ending, spoilt, sent = _own_host(read_configuration(config), fault, seed)
-        _wait_for_end(log)
-        return _judge(link, fault, spoilt, ending, sent, _rows(log))
+        stack.enter_context(running_device(config, log))
+        logging.getLogger("asyncua").setLevel(logging.CRITICAL)  # its complaints are what is wanted here
+        for number, fault in enumerate(faults):
+            heard, what = DeviceLog(log), _Fault(fault, seed + number)
+            if fault in {"kill", "suspend"}:
+                ending, spoilt, sent = _foreign_host(config, heard, fault), 1, None
+            else:
+                ending, spoilt, sent = _own_host(read_configuration(config), what)
+            heard.wait_for_safety()
+            yield _judge(link, fault, spoilt, ending, sent, heard.rows(), plant)
 
 
-def _own_host(configuration: Configuration, fault: str, seed: int) -> tuple[str, int, set[float]]:
+def _own_host(configuration: Configuration, fault: _Fault) -> tuple[str, int, set[tuple[float, ...]]]:
     """The loop in this process over a link that misbehaves; how it ended, messages spoilt, inputs sent."""
-    rig = make_rig(configuration)
-    if not isinstance(rig, LinkedRig):
-        raise ModelError("link", "is simulated")
-    faulty = FaultyLink(rig.channel.link, Schedule(fault if fault in FAULTS else "none", START, seed=seed))
-    rig.channel.link = faulty
-    law, fallback = make_law(configuration)
-    controller = _Noting(law, START if fault == "nan" else None)
-    report = FixedRateLoop(rig, controller, fallback=fallback).run(TICKS)
+    with contextlib.ExitStack() as stack:
+        rig = _faulty_rig(configuration, fault, stack)
+        law, fallback = make_law(configuration)
+        report = FixedRateLoop(rig, _Noting(law, fault), fallback=fallback).run(TICKS)
     if report.state is not LoopState.STOPPED:
         return "not stopped", 0, set()
-    sent = {float(np.float32(u)) for u in report.u_applied[:, 0]}
-    spoilt = faulty.outward.spoilt + faulty.inward.spoilt
-    return report.reason, spoilt + (report.counts["controller_nan"] if fault == "nan" else 0), sent
+    spoilt = fault.spoilt + (report.counts["controller_nan"] if fault.name == "nan" else 0)
+    return report.reason, spoilt, _inputs(report)
 
 
-def _foreign_host(config: Path, log: Path, fault: str) -> str:
+def _inputs(report: LoopReport) -> set[tuple[float, ...]]:
+    return {tuple(row) for row in np.asarray(report.u_applied, np.float32).tolist()}
+
+
+def _all_sent(u: np.ndarray, sent: set[tuple[float, ...]]) -> bool:
+    """Whether every input of a log is one that was sent, or the safe action 0, to the nine digits of the log."""
+    known = np.array([*sent, (0.0,) * u.shape[1]])
+    distance = np.abs(u[:, None, :] - known[None]).max(axis=2).min(axis=1)
+    return bool(np.all(distance <= 1e-6))
+
+
+def _faulty_rig(configuration: Configuration, fault: _Fault, stack: contextlib.ExitStack) -> AbstractRig:
+    """The host's end with the fault in its place."""
+    link = configuration.link
+    if isinstance(link, ZmqLinkSection | OpcuaLinkSection) and fault.name in BENEATH[link.kind]:
+        start, _, port = link.endpoint.removesuffix("/yannctl").rpartition(":")
+        proxy = TcpProxy(int(port), fault.schedule)
+        stack.callback(proxy.close)
+        fault.begin = proxy.begin
+        fault.spoilers.append(proxy.spoiler)
+        moved = link.model_copy(update={"endpoint": link.endpoint.replace(f"{start}:{port}", f"{start}:{proxy.port}")})
+        return make_rig(configuration.model_copy(update={"link": moved}))
+    rig, schedule = make_rig(configuration), fault.schedule
+    if isinstance(rig, LinkedRig):
+        faulty = FaultyLink(rig.channel.link, schedule)
+        rig.channel.link = faulty
+        fault.spoilers += [faulty.outward, faulty.inward]
+    elif isinstance(rig, Ros2Rig):
+
+        def ends(writer: Any, reader: Any) -> tuple[FaultyWriter, FaultyReader]:
+            found = FaultyWriter(writer, schedule), FaultyReader(reader, replace(schedule, seed=schedule.seed + 1))
+            fault.spoilers += [end.spoiler for end in found]
+            return found
+
+        rig.tap = ends
+    elif isinstance(rig, OpcuaRig):
+
+        def variable(_name: str, node: Any) -> FaultyVariable:
+            found = FaultyVariable(node, replace(schedule, seed=schedule.seed + len(fault.spoilers)))
+            fault.spoilers.append(found.spoiler)
+            return found
+
+        rig.tap = variable
+    return rig
+
+
+def _foreign_host(config: Path, log: DeviceLog, fault: str) -> str:
     """`yannctl hil run` in a process that is killed or stopped in the middle."""
+    log.wait_for(lambda rows: True)
+    before = log.rows()[-1, 2]
     process = subprocess.Popen(
-        [sys.executable, "-c", _CODE, "hil", "run", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [sys.executable, "-c", CODE, "hil", "run", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        _wait(lambda: len(rows := _rows(log)) > 0 and rows[-1, 2] >= START)
+        log.wait_for(lambda rows: bool(rows[-1, 2] >= before + START), 60.0)
         process.send_signal(signal.SIGKILL if fault == "kill" else signal.SIGSTOP)
-        _wait_for_end(log)
+        log.wait_for_safety()
     finally:
         process.kill()
         process.wait()
     return "killed" if fault == "kill" else "suspended"
 
 
-def _judge(link: str, fault: str, spoilt: int, ending: str, sent: set[float] | None, rows: np.ndarray) -> Case:
+def _judge(
+    link: str,
+    fault: str,
+    spoilt: int,
+    ending: str,
+    sent: set[tuple[float, ...]] | None,
+    rows: np.ndarray,
+    plant: AbstractPlant,
+) -> Case:
     """Hold the device's log against the rules."""
-    u, state, obeyed = rows[:, -1], rows[:, 1], int(rows[-1, 2])
-    last = int(np.argmax(rows[:, 2] == obeyed))
+    u, state = rows[:, -plant.nu :], rows[:, 1]
+    obeyed, last = int(rows[-1, 2] - rows[0, 2]), int(np.argmax(rows[:, 2] == rows[-1, 2]))
     safe = np.flatnonzero((state == DeviceState.SAFE) & (np.arange(len(rows)) >= last))
     ticks = int(safe[0] - last) if len(safe) else -1
+    G, h = plant.input_rows or (np.zeros((0, plant.nu)), np.zeros(0))
+    inside = (u >= plant.u_min) & (u <= plant.u_max)
     rules = {
         "no message was spoilt": spoilt > 0,
         "the device never obeyed": obeyed > 0,
-        "the input left its limits": bool(np.all(np.abs(u) <= 2)),
+        "the input left its limits": bool(np.all(inside) and np.all(u @ G.T <= h + 1e-6)),
         "the device did not end in its safe action": ticks >= 0 and bool(np.all(u[safe] == 0)),
         "the safe action came too late": ticks <= HOLD + 1,
-        "an input was applied that was never sent": sent is None or {float(np.float32(v)) for v in u} <= sent | {0.0},
+        "an input was applied that was never sent": sent is None or _all_sent(u, sent),
         "the loop went on over a dead link": fault not in LASTING or ending != "ticks done",
     }
     why = next((rule for rule, holds in rules.items() if not holds), "")
     return Case(link, fault, spoilt, obeyed, ticks, ending, not why, why)
-
-
-def link_section(link: str, folder: Path, stack: contextlib.ExitStack) -> str:
-    """Write the [link] table of a link on this machine, with keys and ports of its own.
-
-    Args:
-        link: of `LINKS`.
-        folder: of the configuration; keys are put there.
-        stack: keeps what the link needs open.
-
-    Returns:
-        TOML text.
-    """
-    if link in {"serial", "can"}:
-        port, device_port = stack.enter_context(null_modem())
-        if link == "serial":
-            return f'[link]\nkind = "serial"\nport = "{port}"\ndevice_port = "{device_port}"\n'
-        ends = f'channel = "{port}"\ndevice_channel = "{device_port}"\n'  # two serial adapters, joined by the cable
-        return f'[link]\nkind = "can"\ninterface = "slcan"\n{ends}options = {{ sleep_after_open = 0 }}\n'
-    if link == "udp":
-        private_file(folder / "key", os.urandom(32).hex().encode())
-        ends = f'host = "127.0.0.1:{free_port()}"\ndevice = "127.0.0.1:{free_port()}"\n'
-        return f'[link]\nkind = "udp"\n{ends}key_file = "key"\n'
-    import zmq
-
-    lines = ["[link]", 'kind = "zmq"', f'endpoint = "tcp://127.0.0.1:{free_port()}"']
-    for end in ("host", "device"):
-        public, secret = zmq.curve_keypair()
-        private_file(folder / f"{end}_secret", secret)
-        lines += [f'{end}_public = "{public.decode()}"', f'{end}_secret_file = "{end}_secret"']
-    return "\n".join(lines) + "\n"
-
-
-def private_file(path: Path, data: bytes) -> None:
-    """Write a file that only its owner can read.
-
-    Args:
-        path: the file; it must not exist.
-        data: its bytes.
-    """
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "wb") as file:
-        file.write(data)
-
-
-def free_port() -> int:
-    """Find a port of the loopback interface that nobody uses now."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@contextlib.contextmanager
-def null_modem() -> Iterator[tuple[str, str]]:
-    """Join two pseudo-terminals by a thread: a serial cable, for trying the serial link without a board.
-
-    Yields:
-        Names of the two ends.
-    """
-    ends = [pty.openpty(), pty.openpty()]
-    for master, slave in ends:
-        tty.setraw(master)
-        tty.setraw(slave)
-    stop = threading.Event()
-    masters = [ends[0][0], ends[1][0]]
-
-    def carry() -> None:
-        while not stop.is_set():
-            for source in select.select(masters, [], [], 0.05)[0]:
-                with contextlib.suppress(OSError):
-                    os.write(masters[1 - masters.index(source)], os.read(source, 4096))
-
-    thread = threading.Thread(target=carry, daemon=True)
-    thread.start()
-    try:
-        yield os.ttyname(ends[0][1]), os.ttyname(ends[1][1])
-    finally:
-        stop.set()
-        thread.join()
-        for pair in ends:
-            for handle in pair:
-                os.close(handle)
-
-
-@contextlib.contextmanager
-def _device(config: Path, log: Path) -> Iterator[None]:
-    """`yannctl hil device` until the block ends."""
-    command = [sys.executable, "-c", _CODE, "hil", "device", str(config), "--log", str(log)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    try:
-        if process.stdout is None or b"device ready" not in process.stdout.readline():
-            raise ModelError("device", "did not start")
-        yield
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def _rows(log: Path) -> np.ndarray:
-    lines = log.read_text().split("\n")[1:-1] if log.exists() else []
-    return np.array([[float(word) for word in line.split(",")] for line in lines]).reshape(len(lines), 6)
-
-
-def _wait(condition: Any, seconds: float = 30.0) -> None:
-    """Wait for another process; what is still missing at the end shows in the verdict."""
-    pause = threading.Event()
-    for _ in range(round(seconds / 0.02)):
-        if condition():
-            return
-        pause.wait(0.02)
-
-
-def _wait_for_end(log: Path) -> None:
-    _wait(lambda: len(rows := _rows(log)) > 0 and rows[-1, 1] == DeviceState.SAFE, 10.0)
 
 
 def as_rows(cases: list[Case]) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ import contextlib
 import secrets
 import threading
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -95,6 +95,7 @@ class OpcuaRig(AbstractRig):
         self._thread: threading.Thread | None = None
         self._client: Any = None
         self._nodes: dict[str, Any] = {}
+        self.tap: Callable[[str, Any], Any] | None = None  # for faults on purpose: (name, node) to another
 
     def open(self) -> None:
         """Connect with signature and encryption.
@@ -126,7 +127,8 @@ class OpcuaRig(AbstractRig):
         index = await client.get_namespace_index(NAMESPACE)
         folder = await client.nodes.objects.get_child([f"{index}:{FOLDER}"])
         for name in (MEASUREMENT, COMMAND, STOP):
-            self._nodes[name] = await folder.get_child([f"{index}:{name}"])
+            node = await folder.get_child([f"{index}:{name}"])
+            self._nodes[name] = node if self.tap is None else self.tap(name, node)
         self._take(await self._nodes[MEASUREMENT].read_value())
 
     def arm(self) -> None:
@@ -218,6 +220,8 @@ class OpcuaRig(AbstractRig):
             with contextlib.suppress(RigError):
                 self._await(self._client.disconnect(), 2.0)
         self._client = None
+        with contextlib.suppress(RigError):
+            self._await(_cancel_others(), 2.0)  # what waits on a dead connection must not outlive it
         self._loop.call_soon_threadsafe(self._loop.stop)
         if self._thread is not None:
             self._thread.join(5.0)
@@ -260,6 +264,14 @@ class OpcuaRig(AbstractRig):
             raise
         except Exception as error:
             raise RigError(f"{self.access.endpoint}: {_text(error)}") from error
+
+
+async def _cancel_others() -> None:
+    """End every task of the loop but this one."""
+    others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
 
 
 def _text(error: Exception) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import IO
 
 import numpy as np
 
@@ -113,6 +114,39 @@ class EmulatedBoard:
                 raise RigError(f"the board is gone or silent for {ANSWER_SECONDS:.0f} s")
             self._waiting += [self.codec.unpack(part) for part in self._decoder.feed(data)]
         return self._waiting.pop(0)
+
+    @property
+    def line(self) -> IO[bytes]:
+        """The serial line into the board, for another process to write to.
+
+        Raises:
+            RigError: the board is not running.
+        """
+        if self._process is None or self._process.stdin is None:
+            raise RigError("the board is not running; use it as a context manager")
+        return self._process.stdin
+
+    def poll(self, seconds: float) -> list[Envelope]:
+        """Take what the board has said, waiting a little for a first message.
+
+        Args:
+            seconds: how long [s].
+
+        Returns:
+            Messages in order, perhaps none.
+
+        Raises:
+            RigError: the board is gone.
+        """
+        if self._process is None or self._process.stdout is None:
+            raise RigError("the board is not running; use it as a context manager")
+        said, self._waiting[:] = list(self._waiting), []
+        if not said and select.select([self._process.stdout], [], [], seconds)[0]:
+            data = self._process.stdout.read(4096)
+            if not data:
+                raise RigError("the board is gone")
+            said = [self.codec.unpack(part) for part in self._decoder.feed(data)]
+        return said
 
     def arm(self, law_id: int, valid_for_us: int) -> Acknowledge:
         """Ask the board to work for this session.

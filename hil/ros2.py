@@ -105,6 +105,9 @@ class Ros2Rig(AbstractRig):
         self._reader: Any = None
         self._domain: Any = None
         self._armed = False
+        self.tap: Callable[[Any, Any], tuple[Any, Any]] | None = (
+            None  # for faults on purpose: (writer, reader) to others
+        )
 
     def open(self) -> None:
         """Join the domain.
@@ -122,6 +125,8 @@ class Ros2Rig(AbstractRig):
             raise RigError(
                 f"cannot join DDS domain {self.access.domain} on {self.access.interface}: {error}"
             ) from error
+        if self.tap is not None:
+            self._writer, self._reader = self.tap(self._writer, self._reader)
 
     def arm(self) -> None:
         """Wait until a robot listens and measures.

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import yannctl
-from yannctl.hil.chaos_matrix import link_section
+from yannctl.hil.chaos_links import link_section
 from yannctl.hil.messages import DeviceState
 from yannctl.models import Pendulum
 

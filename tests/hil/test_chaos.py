@@ -1,14 +1,18 @@
 """What each fault does to messages, and that the short matrix holds."""
 
+import socket
+
 import numpy as np
 import pytest
 
 from yannctl.errors import ModelError
 from yannctl.hil.chaos import FAULTS, FaultyLink, Schedule, Spoiler
-from yannctl.hil.chaos_matrix import Case, _judge, run_matrix
+from yannctl.hil.chaos_ends import TcpProxy
+from yannctl.hil.chaos_matrix import HOST_FAULTS, LINKS, Case, _judge, run_matrix
 from yannctl.hil.links import AbstractLink
 from yannctl.hil.messages import DeviceState
 from yannctl.hil.rig import RigError
+from yannctl.models import Pendulum
 
 MESSAGES = [bytes([number]) * 20 for number in range(200)]
 
@@ -81,28 +85,65 @@ def rows(*lines):
 
 
 ARMED, SAFE = int(DeviceState.ARMED), int(DeviceState.SAFE)
-GOOD = rows((ARMED, 1, 0.5), (ARMED, 2, 0.25), (ARMED, 2, 0.25), (SAFE, 2, 0.0))
+IDLE = (int(DeviceState.DISARMED), 0, 0.0)
+GOOD = rows(IDLE, (ARMED, 1, 0.5), (ARMED, 2, 0.25), (ARMED, 2, 0.25), (SAFE, 2, 0.0))
 
 
 @pytest.mark.parametrize(
     ("table", "sent", "why"),
     [
-        (GOOD, {0.5, 0.25}, ""),
-        (GOOD, {0.5}, "an input was applied that was never sent"),
-        (rows((ARMED, 1, 2.5), (SAFE, 1, 0.0)), {2.5}, "the input left its limits"),
-        (rows((ARMED, 1, 0.5), (ARMED, 1, 0.5)), {0.5}, "the device did not end in its safe action"),
-        (rows((ARMED, 1, 0.5), (SAFE, 1, 0.5)), {0.5}, "the device did not end in its safe action"),
-        (rows(*[(ARMED, 1, 0.5)] * 7, (SAFE, 1, 0.0)), {0.5}, "the safe action came too late"),
+        (GOOD, {(0.5,), (0.25,)}, ""),
+        (GOOD, {(0.5,)}, "an input was applied that was never sent"),
+        (rows(IDLE, (ARMED, 1, 2.5), (SAFE, 1, 0.0)), {(2.5,)}, "the input left its limits"),
+        (rows(IDLE, (ARMED, 1, 0.5), (ARMED, 1, 0.5)), {(0.5,)}, "the device did not end in its safe action"),
+        (rows(IDLE, (ARMED, 1, 0.5), (SAFE, 1, 0.5)), {(0.5,)}, "the device did not end in its safe action"),
+        (rows(IDLE, *[(ARMED, 1, 0.5)] * 10, (SAFE, 1, 0.0)), {(0.5,)}, "the safe action came too late"),
         (rows((SAFE, 0, 0.0)), set(), "the device never obeyed"),
     ],
 )
 def test_the_verdict_sees_each_broken_rule(table, sent, why):
-    assert _judge("udp", "drop", 1, "ticks done", sent, table).why == why
+    assert _judge("udp", "drop", 1, "ticks done", sent, table, Pendulum()).why == why
 
 
 def test_an_unknown_word_is_refused():
     with pytest.raises(ModelError, match="carrier_pigeon"):
         run_matrix(("carrier_pigeon",), ("drop",), 0)
+
+
+def test_every_fault_of_a_simulated_rig_is_survived():
+    cases = run_matrix(("simulated",), (*FAULTS, "nan"), 3)
+    assert [case.fault for case in cases] == [*FAULTS, "nan"]
+    assert all(case.passed for case in cases), cases
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("link", LINKS[1:])
+def test_every_fault_on_every_link_is_survived(link):
+    cases = run_matrix((link,), (*FAULTS, *HOST_FAULTS), 7)
+    assert len(cases) >= 11 or cases[0].ending == "not installed"
+    assert all(case.passed for case in cases), [case for case in cases if not case.passed]
+
+
+def test_a_proxy_spoils_bytes_only_when_told(wait_for):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        proxy = TcpProxy(server.getsockname()[1], Schedule("corrupt", share=1.0))
+        try:
+            with socket.create_connection(("127.0.0.1", proxy.port)) as client:
+                client.settimeout(30)
+                other = server.accept()[0]
+                other.settimeout(30)
+                client.sendall(b"clean")
+                assert other.recv(100) == b"clean"
+                proxy.begin()
+                client.sendall(b"dirty")
+                assert other.recv(100) != b"dirty"
+                other.sendall(b"back")
+                assert client.recv(100) != b"back"
+                other.close()
+                assert client.recv(100) == b""
+        finally:
+            proxy.close()
+    assert proxy.spoiler.spoilt == 2
 
 
 def test_a_link_that_is_cut_for_good_ends_in_the_safe_action():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from yannctl.hil.channel import Channel
-from yannctl.hil.chaos_matrix import free_port, null_modem
+from yannctl.hil.chaos_links import free_port, null_modem
 from yannctl.hil.device import DeviceGuard, device_limits
 from yannctl.hil.framing import encode_frame
 from yannctl.hil.linked import Features, LinkedRig

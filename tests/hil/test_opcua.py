@@ -14,7 +14,7 @@ from asyncua.crypto.security_policies import SecurityPolicyBasic256Sha256
 import yannctl
 from yannctl.hil import RigError
 from yannctl.hil.assembly import make_rig
-from yannctl.hil.chaos_matrix import free_port
+from yannctl.hil.chaos_links import free_port
 from yannctl.hil.configuration import read_configuration
 from yannctl.hil.messages import DeviceState
 from yannctl.hil.opcua import write_certificate

@@ -15,7 +15,7 @@ from yannctl.controllers import ExplicitMpc
 from yannctl.errors import FileFormatError, ModelError
 from yannctl.hil import FixedRateLoop, SimulatedRig
 from yannctl.hil.blend import Blended, exploration
-from yannctl.hil.chaos_matrix import free_port
+from yannctl.hil.chaos_links import free_port
 from yannctl.hil.configuration import read_configuration
 from yannctl.hil.courier import DEPLOYED_FILE, HEAD, LOG_FILE, POLICIES, Courier, keep_policy
 from yannctl.hil.flight_log import FlightLog, LogHeader, read_log

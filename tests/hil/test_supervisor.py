@@ -8,7 +8,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from yannctl.hil.chaos_matrix import free_port
+from yannctl.hil.chaos_links import free_port
 from yannctl.hil.rendezvous import latch, rendezvous, unlatch
 from yannctl.hil.report import LoopState, Source
 from yannctl.hil.rig import RigError

@@ -155,7 +155,12 @@ def replay(
 
 @hil_app.command()
 def chaos(
-    link: Annotated[list[str] | None, typer.Option("--link", help="udp, zmq or serial; may be repeated.")] = None,
+    link: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--link", help="simulated, udp, zmq, serial, can, opcua, ros2 or board (firmware in QEMU); may be repeated."
+        ),
+    ] = None,
     fault: Annotated[list[str] | None, typer.Option("--fault", help="One fault; may be repeated.")] = None,
     seed: Seed = 7,
     short: Short = False,
@@ -166,7 +171,7 @@ def chaos(
     from yannctl.hil.chaos_matrix import HOST_FAULTS, LINKS, as_rows, run_matrix
 
     output = Output(json)
-    links = tuple(link or (LINKS[:1] if short else LINKS))
+    links = tuple(link or (LINKS[:2] if short else LINKS))
     faults = tuple(fault or (("drop", "corrupt", "half_open", "kill") if short else FAULTS + HOST_FAULTS))
     bar = tqdm(total=len(links) * len(faults), unit="case", disable=None)
     with bar:
