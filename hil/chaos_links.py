@@ -93,6 +93,7 @@ def null_modem() -> Iterator[tuple[str, str]]:
     for master, slave in ends:
         tty.setraw(master)
         tty.setraw(slave)
+        os.set_blocking(master, False)  # a wire waits for nobody: what is not read is lost
     stop = threading.Event()
     masters = [ends[0][0], ends[1][0]]
 
@@ -115,7 +116,7 @@ def null_modem() -> Iterator[tuple[str, str]]:
 
 
 @contextlib.contextmanager
-def running_device(config: Path, log: Path) -> Iterator[None]:
+def running_device(config: Path, log: Path) -> "Iterator[subprocess.Popen[bytes]]":
     """Run `yannctl hil device` until the block ends.
 
     Args:
@@ -123,7 +124,7 @@ def running_device(config: Path, log: Path) -> Iterator[None]:
         log: CSV file it writes.
 
     Yields:
-        Nothing.
+        Its process.
 
     Raises:
         ModelError: it does not start.
@@ -133,7 +134,7 @@ def running_device(config: Path, log: Path) -> Iterator[None]:
     try:
         if process.stdout is None or b"device ready" not in process.stdout.readline():
             raise ModelError("device", "did not start")
-        yield
+        yield process
     finally:
         process.kill()
         process.communicate()

@@ -20,6 +20,7 @@ from yannctl.plant import AbstractPlant
 from yannctl.types import Float
 
 from .assembly import make_law, make_rig
+from .can_link import CanLink
 from .chaos import FAULTS, LASTING, FaultyLink, Schedule
 from .chaos_board import judge_board, make_board, run_board
 from .chaos_ends import FaultyReader, FaultyRig, FaultyVariable, FaultyWriter, TcpProxy
@@ -44,6 +45,7 @@ BENEATH = {  # faults put on TCP beneath the encryption
 }
 PERIOD, HOLD, TICKS, START = 0.03, 8, 60, 20
 PERIODS = {"opcua": 0.05}
+CAN_FRAMES = 6  # of a measurement; a fault counts frames there
 
 
 @dataclass(frozen=True)
@@ -225,7 +227,7 @@ def _linked_cases(link: str, faults: tuple[str, ...], seed: int, plant: Abstract
             f"[loop]\nseconds = {TICKS * period}\n{link_section(link, folder, stack)}"
             "[supervisor]\nenabled = false\n"  # the device's own watchdog is what is tried
         )
-        stack.enter_context(running_device(config, log))
+        device = stack.enter_context(running_device(config, log))
         logging.getLogger("asyncua").setLevel(logging.CRITICAL)  # its complaints are what is wanted here
         for number, fault in enumerate(faults):
             heard, what = DeviceLog(log), _Fault(fault, seed + number)
@@ -234,7 +236,17 @@ def _linked_cases(link: str, faults: tuple[str, ...], seed: int, plant: Abstract
             else:
                 ending, spoilt, sent = _own_host(read_configuration(config), what)
             heard.wait_for_safety()
+            if device.poll() is not None or not len(heard.rows()):
+                yield Case(link, fault, spoilt, 0, -1, ending, False, f"the device is gone: {_last_words(device)}")
+                return
             yield _judge(link, fault, spoilt, ending, sent, heard.rows(), plant)
+
+
+def _last_words(device: "subprocess.Popen[bytes]") -> str:
+    """Last line a device that is gone has written."""
+    device.kill()
+    lines = device.communicate()[1].decode(errors="replace").strip().splitlines()
+    return lines[-1][:200] if lines else "without a word"
 
 
 def _own_host(configuration: Configuration, fault: _Fault) -> tuple[str, int, set[tuple[float, ...]]]:
@@ -273,6 +285,8 @@ def _faulty_rig(configuration: Configuration, fault: _Fault, stack: contextlib.E
         return make_rig(configuration.model_copy(update={"link": moved}))
     rig, schedule = make_rig(configuration), fault.schedule
     if isinstance(rig, LinkedRig):
+        if isinstance(rig.channel.link, CanLink):
+            schedule = replace(schedule, start=START * CAN_FRAMES)
         faulty = FaultyLink(rig.channel.link, schedule)
         rig.channel.link = faulty
         fault.spoilers += [faulty.outward, faulty.inward]
@@ -298,7 +312,7 @@ def _faulty_rig(configuration: Configuration, fault: _Fault, stack: contextlib.E
 def _foreign_host(config: Path, log: DeviceLog, fault: str) -> str:
     """`yannctl hil run` in a process that is killed or stopped in the middle."""
     log.wait_for(lambda rows: True)
-    before = log.rows()[-1, 2]
+    before = log.rows()[-1, 2] if len(log.rows()) else 0.0
     process = subprocess.Popen(
         [sys.executable, "-c", CODE, "hil", "run", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )

@@ -174,7 +174,7 @@ class SerialLink(AbstractLink):
             raise NotInstalledError("a serial line needs pyserial: pip install 'yannctl[serial]'") from error
         self._decoder = FrameDecoder(self.max_size)
         try:
-            self._serial = serial.Serial(self.port, self.baud, timeout=0, write_timeout=1.0, exclusive=True)
+            self._serial = serial.Serial(self.port, self.baud, timeout=0, write_timeout=0, exclusive=True)
             self._serial.write(b"\0")  # ends whatever half frame stands on the line
         except (serial.SerialException, OSError) as error:
             self.close()
@@ -207,8 +207,12 @@ class SerialLink(AbstractLink):
         """
         if self._serial is None:
             raise RigError("the serial link is not open")
+        import serial
+
         try:
             self._serial.write(piece)
+        except serial.SerialTimeoutException:
+            pass  # nobody reads at the other end and the buffer is full: an old message is worth nothing
         except OSError as error:  # SerialException is one
             raise RigError(f"cannot write to {self.port}: {error}") from error
 

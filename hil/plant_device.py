@@ -5,6 +5,7 @@ It is what a board, a robot or a PLC is to the host, with the same guard and wat
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +16,9 @@ from yannctl.types import ArrayLike, Float
 
 from .channel import Channel
 from .device import DeviceGuard
-from .links import UdpLink
-from .messages import DeviceState, Hello, Measurement
+from .links import UdpLink, remaining
+from .messages import DeviceState, Envelope, Hello, Measurement, Message
+from .rig import RigError
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ class PlantDevice:
             ready: called when a host may connect, or None.
 
         Raises:
-            RigError: the link is broken.
+            RigError: the link cannot be opened; what fails later ends the session and not the watchdog.
         """
         self.channel.link.open()
         try:
@@ -100,13 +102,30 @@ class PlantDevice:
     def _listen(self, deadline_ns: int) -> None:
         """Obey messages until the period ends; the watchdog is looked at whenever one arrives, and at the end."""
         while time.monotonic_ns() < deadline_ns:
-            for envelope in self.channel.receive(deadline_ns):
+            for envelope in self._receive(deadline_ns):
                 if isinstance(envelope.message, Hello):
                     self._greet(envelope.message)
                     continue
                 answer = self.guard.receive(envelope, _now_us(), self._newest)
                 if answer is not None:
-                    self.channel.send(answer, _now_us())
+                    self._send(answer)
+
+    def _receive(self, deadline_ns: int) -> list[Envelope]:
+        """Messages; a link that fails must not end the watchdog, only the session."""
+        try:
+            return self.channel.receive(deadline_ns)
+        except RigError:
+            self.guard.counts["link_errors"] += 1
+            time.sleep(remaining(deadline_ns))
+            return []
+
+    def _send(self, message: Message) -> int:
+        """Send, and give the number of the newest message sent."""
+        try:
+            return self.channel.send(message, _now_us())
+        except RigError:
+            self.guard.counts["link_errors"] += 1
+            return self._newest
 
     def _greet(self, hello: Hello) -> None:
         """Begin a session, but never while armed: a HELLO recorded earlier must not end the one that runs."""
@@ -115,7 +134,8 @@ class PlantDevice:
             return
         if isinstance(self.channel.link, UdpLink):
             self.channel.link.adopt()
-        self.channel.welcome(hello)
+        with suppress(RigError):
+            self.channel.welcome(hello)
         self._newest = 0
 
     def _tick(self) -> None:
@@ -123,7 +143,7 @@ class PlantDevice:
         if self.guard.state is not DeviceState.DISARMED:
             self.x = np.asarray(self.plant.step(self.x, u), float)
         if self.channel.session:
-            self._newest = self.channel.send(Measurement(self.x, u, int(self.guard.state)), _now_us())
+            self._newest = self._send(Measurement(self.x, u, int(self.guard.state)))
         if self._on_tick is not None:
             counts = self.guard.counts
             self._on_tick(DeviceTick(time.monotonic_ns(), self.x, u, int(self.guard.state), counts["commands"]))

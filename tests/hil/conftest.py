@@ -113,7 +113,7 @@ def periods_until_safe(rows, wait_for, host_command):
 def wait_for():
     """Waits for something another process does; the limit only keeps a broken test from hanging."""
 
-    def wait(condition, seconds=30.0):
+    def wait(condition, seconds=120.0):
         end = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < end, "waited in vain"
@@ -122,11 +122,12 @@ def wait_for():
     return wait
 
 
-@pytest.fixture(params=["udp", "zmq", "serial", "can"])
-def linked(request, tmp_path, law_file):
-    """(configuration file, device log, device process) with the device running behind each kind of link."""
+@pytest.fixture(scope="module", params=["udp", "zmq", "serial", "can"])
+def linked(request, tmp_path_factory, law_file):
+    """(configuration file, device log, device process) with one device running behind each kind of link."""
+    folder = tmp_path_factory.mktemp(request.param)
     with contextlib.ExitStack() as stack:
-        config, log = tmp_path / "rig.toml", tmp_path / "device.csv"
-        config.write_text(common(law_file) + link_section(request.param, tmp_path, stack))
+        config, log = folder / "rig.toml", folder / "device.csv"
+        config.write_text(common(law_file) + link_section(request.param, folder, stack))
         process = stack.enter_context(device_process(config, log))
         yield config, log, process

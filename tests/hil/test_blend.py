@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 import yannctl
+from yannctl.cli.app import main
 from yannctl.controllers import ExplicitMpc
 from yannctl.controllers.base import AbstractController
 from yannctl.errors import ModelError
+from yannctl.export.policy_file import save_policy
 from yannctl.hil import FixedRateLoop, RigError, SimulatedRig
 from yannctl.hil.blend import Blended, exploration
 from yannctl.hil.flight_log import FlightLog, LogHeader, read_log
@@ -100,14 +102,11 @@ def test_what_does_not_fit_is_refused(law):
 
 
 def test_the_numpy_policy_answers_as_the_torch_module(law, law_file):
-    torch = pytest.importorskip("torch")
-    from yannctl.rl.deployment import flat_weights, shape_record
-    from yannctl.yann import encode_actor, extend
+    import torch
 
-    module = extend(encode_actor(law.law, form="gather"), PLANT, (16, 16), seed=3, authority=0.5)
-    with torch.no_grad():
-        for part in module.learned.parameters():
-            part.add_(0.1 * torch.randn(part.shape, generator=torch.Generator().manual_seed(1), dtype=part.dtype))
+    from yannctl.rl.deployment import flat_weights, shape_record
+
+    module = learned(law.law)
     ours = NetworkPolicy(law, shape_of(json.loads(json.dumps(shape_record(module)))), flat_weights(module))
     wanted = module(torch.from_numpy(STATES)).detach().numpy()
     assert np.abs(wanted - law(STATES)).max() > 1e-3
@@ -187,3 +186,49 @@ def test_the_operators_stop_ends_the_loop_and_nonsense_does_not(law, tmp_path):
 def test_weights_have_a_number_of_their_own(law):
     first, second = policy(law, 1).weights, policy(law, 2).weights
     assert weights_number(first) == weights_number(first.copy()) != weights_number(second)
+
+
+def learned(law, seed=3):
+    """A torch policy on a law, with something learned."""
+    import torch
+
+    from yannctl.yann import encode_actor, extend
+
+    module = extend(encode_actor(law, form="gather"), PLANT, (16, 16), seed=seed, authority=0.5)
+    with torch.no_grad():
+        for part in module.learned.parameters():
+            part.add_(0.1 * torch.randn(part.shape, generator=torch.Generator().manual_seed(1), dtype=part.dtype))
+    return module
+
+
+def command(capsys, *words):
+    with pytest.raises(SystemExit) as ending:
+        main([*map(str, words), "--json"])
+    out = capsys.readouterr()
+    return ending.value.code, json.loads(out.out.splitlines()[-1]) if out.out else out.err
+
+
+def test_a_policy_file_proposes_in_a_run_and_the_run_replays(tmp_path, law, law_file, capsys):
+    save_policy(tmp_path / "policy.safetensors", learned(law.law), plant=PLANT)
+    config = tmp_path / "run.toml"
+    config.write_text(
+        f'[plant]\nname = "Pendulum"\nsafe_action = [0.0]\nx0 = [0.1, 0.0]\n[controller]\nfile = "{law_file}"\n'
+        '[link]\nkind = "simulated"\n[loop]\nseconds = 2\n[record]\nfile = "run.mcap"\n'
+        '[proposal]\nfile = "policy.safetensors"\nauthority = 0.4\nexploration = 0.1\nseed = 4\n'
+    )
+    assert command(capsys, "hil", "run", config)[0] == 0
+    record = read_log(tmp_path / "run.mcap")
+    assert np.all(record.authority == 0.4)
+    assert np.abs(record.proposed - record.u).max() > 1e-3
+    replay = ["hil", "replay", tmp_path / "run.mcap", "--law", law_file]
+    code, found = command(capsys, *replay, "--config", config)
+    assert (code, found["compared"], found["different"]) == (0, 40, 0)
+    assert command(capsys, *replay)[1]["different"] > 30  # the law alone is not what drove
+    config.write_text(config.read_text().replace("seed = 4", "seed = 5"))
+    assert command(capsys, *replay, "--config", config)[0] == 1
+    bounds = {"x_min": PLANT.x_min, "x_max": PLANT.x_max, "u_min": PLANT.u_min, "u_max": PLANT.u_max}
+    ocp = yannctl.Ocp(yannctl.linearise(PLANT), Q=np.diag([1, 0.1]), R=[[3.0]], N=3, soft="l1l2", **bounds)
+    save_policy(tmp_path / "policy.safetensors", learned(yannctl.solve_mpqp(yannctl.condense(ocp))), plant=PLANT)
+    code, error = command(capsys, "hil", "run", config)
+    assert code == 2
+    assert "stands on another law" in error

@@ -3,6 +3,7 @@
 import itertools
 import os
 import stat
+import time
 
 import numpy as np
 import pytest
@@ -15,6 +16,9 @@ from yannctl.hil.channel import Channel
 from yannctl.hil.device import DeviceGuard, device_limits
 from yannctl.hil.links import AbstractLink
 from yannctl.hil.messages import Acknowledge, Arm, Command, DeviceState, Envelope, Hello, MessageCodec, Stop, Welcome
+from yannctl.hil.plant_device import PlantDevice
+from yannctl.hil.rig import RigError
+from yannctl.models import Pendulum
 
 LAW, KEY, US = 0xC0FFEE, bytes(range(KEY_BYTES)), 1_000_000
 LIMITS = device_limits([-2.0], [2.0], [-0.5], LAW, hold_periods=2, dt=0.05)
@@ -272,3 +276,33 @@ class TestKeyFile:
         with pytest.raises(OSError, match="link"):
             read_key(tmp_path / "link")
         assert stat.S_IMODE(os.stat(tmp_path / "key").st_mode) == 0o600
+
+
+class Failing(Wire):
+    """A link that breaks for good after some calls."""
+
+    def __init__(self, good):
+        super().__init__(shared=False)
+        self.other, self.good = self, good
+
+    def receive(self, deadline_ns):
+        self.good -= 1
+        if self.good < 0:
+            raise RigError("the adapter is gone")
+        return []
+
+    def send(self, message):
+        if self.good < 0:
+            raise RigError("the adapter is gone")
+
+
+def test_a_link_that_fails_ends_the_session_and_not_the_watchdog():
+    plant, ticks = Pendulum(), []
+    it, link = armed(time.monotonic_ns() // 1000), Failing(3)
+    channel = Channel(link, MessageCodec(2, 1), "device")
+    channel.session = 5
+    PlantDevice(plant, [0.1, 0.0], channel, it, 0.01, ticks.append).run(seconds=0.3)
+    assert [tick.state for tick in ticks][-1] == DeviceState.SAFE
+    assert it.cause == "expired"
+    assert it.counts["link_errors"] > 5
+    assert np.all(ticks[-1].u == -0.5)

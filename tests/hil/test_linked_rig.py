@@ -12,6 +12,7 @@ from yannctl.hil.assembly import make_law, make_rig
 from yannctl.hil.configuration import read_configuration
 from yannctl.hil.loop import FixedRateLoop
 from yannctl.hil.messages import DeviceState
+from yannctl.hil.supervisor import take_over
 
 HOLD = 25  # as in conftest
 SAFE = int(DeviceState.SAFE)
@@ -30,8 +31,8 @@ def test_the_law_balances_the_plant_behind_the_link(linked, rows, host_command):
     waiting = table[table[:, 1] == DeviceState.DISARMED]
     assert len(waiting)
     assert np.all(waiting[:, 3:5] == [0.1, 0.0])  # the plant stands still until it is armed
-    process.terminate()
-    assert process.stdout.read().splitlines() == ["armed", "safe action [0.0]: the host said stop"]
+    said = [process.stdout.readline() for _ in range(2)]
+    assert said == ["armed\n", "safe action [0.0]: the host said stop\n"]
 
 
 def test_without_a_device_the_host_names_the_address_and_how_to_start_one(tmp_path, law_file, host_command):
@@ -51,6 +52,42 @@ def test_without_a_device_the_host_names_the_address_and_how_to_start_one(tmp_pa
 def test_a_host_that_is_killed_or_stopped_leaves_the_safe_action(linked, periods_until_safe, how):
     config, log, _ = linked
     assert periods_until_safe(config, log, how, 20, [0.0]) <= HOLD + 1
+
+
+def test_another_controller_is_not_armed(linked):
+    config, _, _ = linked
+    rig = make_rig(read_configuration(config))
+    rig.law_id ^= 1
+    rig.open()
+    try:
+        with pytest.raises(RigError, match="runs controller"):
+            rig.arm()
+    finally:
+        rig.close()
+
+
+def test_a_second_run_gets_a_new_session(linked):
+    config, _, _ = linked
+    sessions = []
+    for _ in range(2):
+        with make_rig(read_configuration(config)) as rig:
+            rig.arm()
+            sample = rig.read(rig.clock.now_ns() + 10**9)
+            rig.write(np.array([0.5]), 0)
+            sessions.append(rig.channel.session)
+            assert np.all(np.isfinite(sample.x))
+    assert sessions[0] != sessions[1]
+
+
+def test_another_process_takes_over_and_the_device_confirms_its_safe_action(linked, rows, wait_for):
+    config, log, _ = linked
+    rig = make_rig(read_configuration(config))
+    rig.open()
+    rig.arm()
+    rig.write(np.array([0.5]), 0)
+    rig.channel.link.close()  # its process is gone
+    assert take_over(make_rig(read_configuration(config)))
+    wait_for(lambda: rows(log)[-1, 1] == SAFE)
 
 
 def test_a_device_that_dies_stops_the_loop(linked):
@@ -78,28 +115,3 @@ def test_a_device_that_dies_stops_the_loop(linked):
     assert report.state is LoopState.STOPPED
     assert report.ticks < 100
     assert any("confirm the stop" in text for text in report.stop_errors) or "RigError" in report.reason
-
-
-def test_another_controller_is_not_armed(linked):
-    config, _, _ = linked
-    rig = make_rig(read_configuration(config))
-    rig.law_id ^= 1
-    rig.open()
-    try:
-        with pytest.raises(RigError, match="runs controller"):
-            rig.arm()
-    finally:
-        rig.close()
-
-
-def test_a_second_run_gets_a_new_session(linked):
-    config, _, _ = linked
-    sessions = []
-    for _ in range(2):
-        with make_rig(read_configuration(config)) as rig:
-            rig.arm()
-            sample = rig.read(rig.clock.now_ns() + 10**9)
-            rig.write(np.array([0.5]), 0)
-            sessions.append(rig.channel.session)
-            assert np.all(np.isfinite(sample.x))
-    assert sessions[0] != sessions[1]

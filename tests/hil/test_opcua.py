@@ -18,6 +18,7 @@ from yannctl.hil.chaos_links import free_port
 from yannctl.hil.configuration import read_configuration
 from yannctl.hil.messages import DeviceState
 from yannctl.hil.opcua import write_certificate
+from yannctl.hil.supervisor import take_over
 from yannctl.models import CSTR
 
 HOLD, SAFE = 10, int(DeviceState.SAFE)
@@ -61,6 +62,19 @@ def test_the_law_runs_the_reactor_through_the_plc(plc, rows, host_command):
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_host_that_is_killed_or_stopped_leaves_the_safe_action(plc, periods_until_safe, how):
     assert periods_until_safe(*plc, how, 5, [CSTR().u_min[0]]) <= HOLD + 1
+
+
+def test_another_process_takes_over(plc, rows, wait_for):
+    config, log = plc
+    rig = make_rig(read_configuration(config))
+    rig.open()
+    rig.arm()
+    rig.read(rig.clock.now_ns() + 10**9)
+    rig.write(rig.u_max * 0.5 + rig.u_min * 0.5, 0)
+    wait_for(lambda: rows(log)[-1, 1] == DeviceState.ARMED)
+    assert take_over(make_rig(read_configuration(config)))  # while the first one only holds its breath
+    wait_for(lambda: rows(log)[-1, 1] == SAFE)
+    rig.close()
 
 
 def test_another_controller_and_a_late_start_are_refused(plc):

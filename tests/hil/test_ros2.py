@@ -18,6 +18,7 @@ from yannctl.hil.messages import DeviceState
 from yannctl.hil.rig import allowed_input
 from yannctl.hil.ros2 import Ros2Access, Ros2Rig, path_state
 from yannctl.hil.ros2_messages import Odometry, Point, Pose, PoseWithCovariance, Quaternion, Twist, Vector3
+from yannctl.hil.supervisor import take_over
 from yannctl.models import DifferentialDrive, Pendulum
 
 HOLD, SAFE = 10, int(DeviceState.SAFE)
@@ -61,6 +62,19 @@ def test_the_law_drives_the_robot_onto_the_path(robot, rows, host_command):
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_host_that_is_killed_or_stopped_leaves_a_robot_at_rest(robot, periods_until_safe, how):
     assert periods_until_safe(*robot, how, 10, [0.0, 0.0]) <= HOLD + 1
+
+
+def test_another_process_takes_over(robot, rows, wait_for):
+    config, log = robot
+    rig = make_rig(read_configuration(config))
+    rig.open()
+    rig.arm()
+    rig.read(rig.clock.now_ns() + 10**9)
+    rig.write(rig.u_max * 0.5 + rig.u_min * 0.5, 0)
+    wait_for(lambda: rows(log)[-1, 1] == DeviceState.ARMED)
+    assert take_over(make_rig(read_configuration(config)))  # while the first one only holds its breath
+    wait_for(lambda: rows(log)[-1, 1] == SAFE)
+    rig.close()
 
 
 def test_a_domain_without_a_robot_is_not_armed(robot, monkeypatch):
