@@ -70,7 +70,14 @@ class LiveView:
         Returns:
             A table for rich.
         """
-        table = Table(title=self._title, caption=HELP, title_justify="left", caption_justify="left", min_width=60)
+        table = Table(
+            title=self._title,
+            caption=HELP,
+            show_header=False,
+            title_justify="left",
+            caption_justify="left",
+            min_width=60,
+        )
         table.add_column("")
         table.add_column("", justify="right")
         table.add_column("")

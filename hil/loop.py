@@ -9,7 +9,7 @@ Only a watchdog outside this process, in the drive or the board, can then bring 
 
 import gc
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -89,7 +89,7 @@ class FixedRateLoop:
         self.rig, self.controller, self.fallback, self.settings = rig, controller, fallback, settings
         self.attendants = tuple(attendants)
         self.blend = controller if isinstance(controller, Blended) else None
-        self._nothing = np.full(len(rig.u_names), np.nan)
+        self._nothing, self._no_state = np.full(len(rig.u_names), np.nan), np.full(len(rig.x_names), np.nan)
         self.period = rig.dt if period is None else period
         self.period_ns = round(self.period * 1e9)
         self.safe_action = np.array(rig.safe_action if safe_action is None else safe_action, float)
@@ -128,7 +128,8 @@ class FixedRateLoop:
                 if self.hold_cause:
                     reason += f" in safe hold: {self.hold_cause}"
                 for attendant in self.attendants:
-                    attendant.ended()
+                    with suppress(Exception):  # nobody may keep the stop from the plant
+                        attendant.ended()
                 errors = self._stop(reason)
         return record.report(self.state, reason, self.period, errors)
 
@@ -217,7 +218,8 @@ class FixedRateLoop:
             law_id, authority, proposed = self.blend.law_id, self.blend.authority, self.blend.proposed
         late, io, compute = times
         head = (time_ns, index, source, self.state, late, io, compute, law_id, fresh, authority)
-        tick = LoopTick(*head, x, u, applied, proposed)
+        whole = x if x.shape == self._no_state.shape else self._no_state
+        tick = LoopTick(*head, whole, u, applied, proposed)
         for attendant in self.attendants:
             attendant.ticked(tick)
 

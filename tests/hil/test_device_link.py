@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from yannctl.errors import ModelError
@@ -141,7 +141,7 @@ class TestGuard:
     def test_not_ready_is_not_armed(self):
         assert not guard(ready=lambda: False).receive(Envelope(Arm(LAW, 100_000), 5, 1, 0), 0, 0).accepted
 
-    @settings(max_examples=200)
+    @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(
         st.lists(
             st.tuples(st.sampled_from(["command", "arm", "stop", "wait"]), st.integers(0, 60_000), st.floats(-5, 5)),

@@ -21,6 +21,7 @@ from yannctl.hil import (
     VirtualClock,
     run_loop,
 )
+from yannctl.hil.tick import AbstractAttendant
 from yannctl.models import Pendulum
 
 PERIOD_NS = 50_000_000
@@ -348,3 +349,40 @@ def test_report_is_strict_json(tmp_path):
     assert content["trajectory"]["x"][1] == [None, 0.0]
     assert content["counts"]["bad_samples"] == 1
     assert content["lateness_us"] == {"p50": 0.0, "p99": 0.0, "max": 0.0}
+
+
+class Attending(AbstractAttendant):
+    """Notes what it is told, and fails where told."""
+
+    def __init__(self, fail_at=None, reason_at=None):
+        self.fail_at, self.reason_at, self.ticks = fail_at, reason_at, []
+
+    def boundary(self):
+        return "enough" if len(self.ticks) == self.reason_at else ""
+
+    def ticked(self, tick):
+        self.ticks.append(tick)
+        if len(self.ticks) == self.fail_at:
+            raise OSError("planted")
+
+    def ended(self):
+        raise OSError("planted")
+
+
+def test_an_attendant_may_stop_the_loop_and_never_keeps_the_stop_from_the_plant():
+    for attending, ticks, reason in ((Attending(fail_at=4), 4, "OSError"), (Attending(reason_at=6), 6, "enough")):
+        rig = Recording()
+        report = FixedRateLoop(rig, Scripted({}), attendants=(attending,)).run(50)
+        assert report.state is STOPPED
+        assert len(attending.ticks) == ticks
+        assert reason in report.reason
+        assert written(rig)[-1] == -1.5  # the safe action
+        assert rig.log[-2][0] == "stop"
+
+
+def test_attendants_see_a_measurement_of_another_shape_as_none():
+    attending = Attending()
+    rig = Recording({3: {"x": [0.1, 0.2, 0.3]}})
+    FixedRateLoop(rig, Scripted({}), attendants=(attending,)).run(6)
+    assert [bool(np.isnan(tick.x).all()) for tick in attending.ticks] == [False, False, False, True, False, False]
+    assert [tick.fresh for tick in attending.ticks] == [True, True, True, False, True, True]
