@@ -152,7 +152,7 @@ def page(found: list[dict[str, Any]]) -> str:
 
 `yannctl eval NAME --variant VARIANT` lets every controller run from the same random starts, on the same true plants, with
 the same disturbances and noise, and prints cost, gap, violations, settling and input movement; `--out FOLDER` writes the
-JSON and the figure. Everything below was written by it.
+JSON and the figure. Everything below was written by it; `python benchmarks/tables.py` makes all that is out of date anew.
 
 | row | what it is |
 |---|---|
