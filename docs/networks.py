@@ -153,7 +153,7 @@ def picture(law: PwaLaw, path: Path) -> None:
     import matplotlib.pyplot as plt
 
     values = layers(encode_actor(law, "five_layer"), torch.as_tensor(STATE)[None])
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11.5, 4.6), width_ratios=(1, 1.25), layout="constrained")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(12.6, 4.4), width_ratios=(1, 1.75), layout="constrained")
     _draw_regions(law, left)
     _draw_layers(law, values, right)
     figure.savefig(path, dpi=110)
@@ -179,7 +179,8 @@ def _draw_regions(law: PwaLaw, axes: Any) -> None:
             )  # fmt: skip
     axes.plot(*STATE, "o", color="black")
     axes.annotate("the state", STATE, (0.75, 0.6), arrowprops={"arrowstyle": "-", "color": "black"})
-    axes.set(xlabel="angle [rad]", ylabel="speed [rad/s]", title="seven regions, one affine law each")
+    axes.set(xlabel="angle [rad]", ylabel="speed [rad/s]")
+    axes.set_title("seven regions, one affine law each", loc="left", fontsize=11)
     axes.set(xlim=(-2.8, 2.8), ylim=(-8.6, 8.6))
 
 
@@ -201,12 +202,13 @@ def _draw_layers(law: PwaLaw, values: dict[str, np.ndarray], axes: Any) -> None:
                 on = abs(value) > 1e-12
                 axes.add_patch(_square(at, "tab:blue" if on else "white"))
         axes.text(place * 6.4, 1.2, title, ha="center", va="bottom", fontsize=9)
-    shown = number(float(values["u"][0]))
-    axes.text(4 * 6.4, -1.5 * (law.n_regions // 2) - 1.2, shown, ha="center", va="center", fontsize=11)
+    shown = number(float(values["u"][0])) + " N m"
+    axes.text(4 * 6.4, -1.5 * (law.n_regions // 2) - 1.4, shown, ha="center", va="center", fontsize=11)
     for i in range(law.n_regions):
         axes.text(-4.6, -1.5 * i, f"region {i}", ha="right", va="center", fontsize=9)
-    axes.set(xlim=(-8.5, 28.5), ylim=(-1.5 * law.n_regions, 3.6))
-    axes.set_title("the five layers at this state: a filled square is on", pad=14)
+    axes.set(xlim=(-9.5, 28.0), ylim=(-1.5 * law.n_regions + 0.6, 3.9))
+    axes.set_title("the five layers at this state: a filled square is on", loc="left", fontsize=11)
+    axes.set_aspect("equal")
     axes.axis("off")
 
 

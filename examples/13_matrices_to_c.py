@@ -65,11 +65,14 @@ for _ in range(150):
     path.append(state)
 plots.plot_regions(law, trajectory=np.array(path), axes=axes[1])
 axes[1].set_title(f"soft bounds: {law.n_regions} regions, an answer everywhere", fontsize=10, loc="left")
+for axis in axes[:2]:
+    axis.set(xlabel="height [m]", ylabel="speed [m/s]", xticks=[-1, -0.5, 0, 0.5, 1])
 t = np.arange(151) * drone.dt
 axes[2].plot(t, path, label=["height [m]", "speed [m/s]"])
 axes[2].step(t[:-1], np.array(inputs) / 6, where="post", color="grey", label="thrust / 6 [m/s²]")
 axes[2].axhline(1.0, color="#b91c1c", lw=1.2)
-axes[2].set(xlabel="time [s]", title="too high, too fast: over (red) and back")
+axes[2].set(xlabel="time [s]")
+axes[2].set_title("too high, too fast: over (red) and back", fontsize=10, loc="left")
 axes[2].legend(frameon=False)
 OUT.mkdir(parents=True, exist_ok=True)
 figure.savefig(OUT / "matrices_to_c.png", dpi=110)

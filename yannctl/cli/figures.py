@@ -198,7 +198,8 @@ def surfaces(
     Returns:
         The figure.
     """
-    figure, axes = new_figure(11.6, 3.9, columns=3, sharey=True)
+    figure, axes = new_figure(12.4, 3.9, columns=3, sharey=True)
+    figure.get_layout_engine().set(wspace=0.05)  # type: ignore[union-attr]  # between a colour bar and the next map
     top = float(np.abs(before).max())
     pictures = (
         ("Exact law (before)", before, "RdBu_r", top),
@@ -210,7 +211,7 @@ def surfaces(
         image = axis.pcolormesh(*grid, data, cmap=colours, vmin=-limit, vmax=limit, shading="auto", rasterized=True)
         axis.set_title(title, loc="left", fontsize=11)
         axis.set_xlabel(names[0])
-        figure.colorbar(image, ax=axis, label=u_name, shrink=0.9)
+        figure.colorbar(image, ax=axis, label=u_name, shrink=0.9, pad=0.03)
     axes[0, 0].set_ylabel(names[1])
     return figure
 
@@ -260,7 +261,12 @@ def cost_against_size(forms: Sequence, most: int | None, flash_bytes: int | None
     axis.set_xlim(0, 1.15 * max([form.flash_bytes for form in forms] + [flash_bytes or 0]) / 1024)
     if most is not None:
         axis.axhline(most, color=GREY, ls="--", lw=1.2)
-        axis.annotate(f"at most {most}", (0.01, most), xycoords=("axes fraction", "data"), va="bottom", color=GREY)
+        axis.annotate(
+            f"at most {most}", (0.01, most), xycoords=("axes fraction", "data"), xytext=(0, 4), va="bottom",
+            textcoords="offset points", color=GREY, fontsize=9,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
+        )  # fmt: skip
+        axis.set_ylim(top=1.4 * max(most, *(form.instructions for form in forms)))
     if flash_bytes is not None:
         axis.axvline(flash_bytes / 1024, color=GREY, ls="--", lw=1.2)
     axis.set_title(f"{title}: dot = largest, bar = median", loc="left", fontsize=11)
