@@ -25,6 +25,20 @@ def test_columns_keep_their_place_and_rewards_are_scaled():
         assert torch.allclose(getattr(batch, name), torch.tensor(expected))
 
 
+def test_every_second_action_of_a_batch_may_be_the_proposal():
+    batches = []
+    for proposals in (False, True):
+        replay = Replay(4, 2, 3, 1, proposals)
+        for value in range(4):
+            replay.add(row(float(value)))
+        batches += replay.batches(1, 7, 1.0, torch.Generator().manual_seed(0))
+    plain, mixed = batches
+    assert torch.equal(plain.a, plain.x[:, :1] + 0.02)
+    assert torch.equal(mixed.a[::2], plain.a[::2])
+    assert torch.equal(mixed.a[1::2], plain.proposed[1::2])
+    assert torch.equal(plain.phi1, mixed.phi1)
+
+
 def test_ring_overwrites_the_oldest():
     replay = Replay(3, 2, 3, 1)
     for value in range(5):

@@ -30,6 +30,13 @@ class Push(torch.nn.Module):
         return torch.full((len(x), 1), 2.0, dtype=torch.float64)
 
 
+class Upright(torch.nn.Module):
+    """The linear-quadratic law of the upright pendulum."""
+
+    def forward(self, x):
+        return -(x @ torch.tensor([[19.67], [5.73]], dtype=torch.float64)).clamp(-2.0, 2.0)
+
+
 def wide_run(name, fields, assurance, steps, folder=None, resume=None, algorithm="ddpg"):
     """A run that explores with noise of three half ranges: nearly bang-bang."""
     env = gymnasium.make(name, **fields)
@@ -91,6 +98,21 @@ def test_proposed_and_applied_input_are_both_in_the_memory():
     assert (a != proposed).any()
     low, high = guard.filter.safe_set.interval(x).T / 2.0
     np.testing.assert_allclose(a[:, 0], np.clip(proposed[:, 0], low, high), atol=2e-6)
+
+
+@pytest.mark.slow
+def test_a_learner_that_knows_what_lies_beyond_the_filter_does_not_run_away():
+    """Keep-upright: with proposals in the batches the filter is left alone in the end; without, it acts always."""
+    rates = {}
+    for proposals in (True, False):
+        settings = rl.TrainingSettings(tensorboard=False, gate_starts=16, screen_starts=8, gate_every=500)
+        settings = settings.changed({"model.use": "off", "updates_per_step": 2, "proposals": proposals})
+        env = gymnasium.make(UPRIGHT[0], **UPRIGHT[1])
+        result = rl.train(Upright(), None, env, steps=2500, seed=0, settings=settings)
+        assert result.history[-1]["behaviour_violations"] == 0
+        rates[proposals] = result.history[-1]["intervention_rate"]
+    assert rates[True] < 0.05
+    assert rates[False] > 0.5
 
 
 def test_the_gate_runs_behind_the_filter_from_starts_inside_its_set():

@@ -54,9 +54,11 @@ class Replay:
         nx: number of states.
         n_features: number of features.
         nu: number of inputs.
+        proposals: whether every second transition of a batch is drawn as it was proposed (`as_batch`).
     """
 
-    def __init__(self, capacity: int, nx: int, n_features: int, nu: int) -> None:
+    def __init__(self, capacity: int, nx: int, n_features: int, nu: int, proposals: bool = False) -> None:
+        self.proposals = proposals
         self.widths = (nx, n_features, nu, nu, nu, 1, 1, 1, nx, n_features, nu, 1)
         self.table = torch.zeros(capacity, sum(self.widths))
         self.added = 0
@@ -131,20 +133,28 @@ class Replay:
             The batches.
         """
         for rows in self.draw(n, size, generator).unbind(0):
-            yield as_batch(rows, self.widths, reward_scale)
+            yield as_batch(rows, self.widths, reward_scale, self.proposals)
 
 
-def as_batch(rows: Tensor, widths: tuple[int, ...], reward_scale: float | Tensor) -> Batch:
+def as_batch(rows: Tensor, widths: tuple[int, ...], reward_scale: float | Tensor, proposals: bool = False) -> Batch:
     """Cut rows into their columns.
+
+    With `proposals` the action of every second one is what had been asked for: what a filter and the actuators make of
+    it is part of the plant, and both leave an applied input as it is, so the two have the same value. With applied
+    inputs alone nothing is known beyond the filter's border, and a policy runs away to where the critics err.
 
     Args:
         rows: (..., size, width).
         widths: widths of the columns.
         reward_scale: factor on the rewards, one or (..., 1).
+        proposals: as above.
 
     Returns:
         The batch.
     """
     x, phi, a, proposed, base, reward, live, weight, x1, phi1, base1, weight1 = rows.split(widths, -1)
     scaled = reward[..., 0] * reward_scale
+    if proposals:
+        a = a.clone()
+        a[..., 1::2, :] = proposed[..., 1::2, :]
     return Batch(x, phi, a, proposed, base, scaled, live[..., 0], x1, phi1, base1, weight[..., 0], weight1[..., 0])

@@ -61,7 +61,9 @@ class Run:
         self.prior = self._prior(critic)
         self.learner: Learner = make_learner(algorithm, self.learning, self.half, settings, self.generator, self.prior)
         self.good = self.snapshot()
-        self.replay = Replay(settings.replay_capacity, self.task.nx, self.learning.features.size, self.task.nu)
+        task, limited = self.task, self.task.plant is not None and self.task.plant.input_rows is not None
+        proposals = settings.proposals and (task.filter is not None or limited)
+        self.replay = Replay(settings.replay_capacity, task.nx, self.learning.features.size, task.nu, proposals)
         self.count = Counters()
         self.warmup_steps, self.pretrained = settings.warmup_steps, 0
         self.recorded = ""

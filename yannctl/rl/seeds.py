@@ -144,7 +144,7 @@ class Stack:
         drawn = [run.replay.draw(n, run.settings.batch, run.generator) for run in self.runs]
         scale = torch.tensor([[run.count.reward_scale] for run in self.runs])
         for rows in torch.stack(drawn, 1).unbind(0):
-            self.learner.update(as_batch(rows, first.replay.widths, scale))
+            self.learner.update(as_batch(rows, first.replay.widths, scale, first.replay.proposals))
 
     def give(self) -> None:
         """Copy every seed's part of the learner into its run."""

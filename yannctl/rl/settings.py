@@ -30,6 +30,8 @@ class TrainingSettings:
         warmup_steps: environment steps before the first update.
         warmup: what is sent then: "uniform" in the input box, or samples of the untrained "policy".
         replay_capacity: transitions kept.
+        proposals: whether, behind a filter or limits that inputs share, every second transition of a batch is learned
+            from as it was proposed, so that the critics know what lies beyond.
         reward_scale: factor on every reward inside the learner; None: one over the mean absolute reward of the
             warm-up. Returns in logs and in the gate are never scaled.
         authority: largest change the learned part may make to the law's input, as a fraction of the input range.
@@ -67,6 +69,7 @@ class TrainingSettings:
     warmup_steps: int = 400
     warmup: str = "uniform"
     replay_capacity: int = 100_000
+    proposals: bool = True
     reward_scale: float | None = None
     authority: float = 1.0
     actor: str = "residual"
