@@ -5,9 +5,11 @@ import itertools
 import pytest
 import torch
 from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from yannctl.rl.backpropagation import OfInput, backward_pass, forward_pass
 from yannctl.rl.networks import Actor, Critic
+from yannctl.rl.run import Run
 from yannctl.rl.seeds import stack_actors
 from yannctl.yann.residual import residual_net
 
@@ -70,3 +72,24 @@ def test_networks_gradients_in_single_precision(lead):
             found = network.gradient(network.forward_pass(*seen), of_out.reshape(passed.out.shape))
         for mine, reference in zip(found, expected, strict=True):
             assert torch.allclose(mine, reference, rtol=1e-5, atol=1e-6 * float(reference.abs().max()))
+
+
+class NothingReadBack(TorchDispatchMode):
+    """Fails where a number of a network is read, which would make a processor wait for its accelerator."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        read = func is torch.ops.aten._local_scalar_dense.default
+        assert not (read and args[0].is_floating_point()), "a number was read back"
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("algorithm", ["dsact", "td3", "ddpg"])
+def test_an_update_reads_nothing_back(env, law, small, algorithm):
+    run = Run(law, None, env, algorithm, 0, small)
+    while run.count.step < 20:
+        run.advance(run.warmup())
+    batches = list(run.replay.batches(4, 8, 1.0, run.generator))
+    with NothingReadBack():
+        for batch in batches:
+            run.learner.update(batch)
+    assert run.learner.updates == 4
