@@ -90,6 +90,13 @@ def learner(folder: Path, steps: int = ENDLESS) -> int:
     return child
 
 
+def await_growth(path: Path) -> None:
+    """Wait until the log has grown, for at most 20 seconds."""
+    size, last = path.stat().st_size, time.monotonic() + 20.0
+    while path.stat().st_size == size and time.monotonic() < last:
+        time.sleep(0.01)
+
+
 def end(child: int) -> None:
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
@@ -105,6 +112,8 @@ def chaos(kills: int, seed: int, folder: Path) -> dict[str, Any]:
         time.sleep(0.01)
     before, lost, killed = b"", 0, {"actor": 0, "learner": 0}
     for _ in range(kills):
+        if rng.random() < 0.5:  # on a busy machine a process would else only ever be killed while it starts
+            await_growth(path)
         time.sleep(rng.expovariate(6.0))
         victim = rng.choice(["actor", "learner"])
         killed[victim] += 1

@@ -14,10 +14,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -25,9 +24,7 @@ import torch
 from tqdm import tqdm
 
 from yannctl import rl
-from yannctl.plant import AbstractPlant, vector
 from yannctl.rl.construction import assemble
-from yannctl.rl.environment import PlantEnvironment
 from yannctl.rl.networks import Actor, Critic
 from yannctl.rl.replay import Batch
 from yannctl.rl.settings import profile
@@ -35,89 +32,9 @@ from yannctl.rl.stochastic import ClampedGaussian
 from yannctl.rl.trained import Noise
 from yannctl.yann.residual import residual_net
 
-# Steps and settings of the linear-quadratic plants. The double integrator drifts off under uniform inputs (26 m in one
-# episode, rewards 1000 times those near the origin, which then set the scale), so its warm-up is by the policy, its
-# noise a tenth of the range, and its scale fixed.
-LINEAR_QUADRATIC: dict[str, tuple[int, dict[str, Any]]] = {
-    "Integrator": (2000, {"ddpg.std": 0.3, "td3.std": 0.3, "td3.target_std": 0.05}),
-    "DoubleIntegrator": (
-        2000,
-        {
-            "warmup": "policy", "reward_scale": 1.0, "ddpg.std": 0.1, "td3.std": 0.1, "td3.target_std": 0.02,
-            "dsact.std": 0.1,
-        },
-    ),
-}  # fmt: skip
 SIGMAS = (0.5, 2.0, 10.0)
 LEARNING = (("Pendulum-v1", 8000, -180.0), ("InvertedDoublePendulum-v5", 20_000, 9350.0))
 SEEDS = (0, 1, 2)
-
-
-class LinearPlant(AbstractPlant):
-    """x+ = A x + B u, reward -(x'Q x + u'R u), bounds that the optimum never touches."""
-
-    A: ClassVar[np.ndarray]
-    B: ClassVar[np.ndarray]
-    Q: ClassVar[np.ndarray]
-    R: ClassVar[np.ndarray]
-
-    def rhs(self, x, u):
-        """The state's change a period, as a rate."""
-        return (self.step_map(x, u) - x) / self.dt
-
-    def step_map(self, x, u):
-        """A x + B u."""
-        return np.stack(
-            [sum(c * v for c, v in zip((*a, *b), (*x, *u), strict=True)) for a, b in zip(self.A, self.B, strict=True)]
-        )
-
-    def reward(self, x, u):
-        """-(x'Q x + u'R u), both diagonal."""
-        return -sum(w * v**2 for w, v in zip((*np.diag(self.Q), *np.diag(self.R)), (*x, *u), strict=True))
-
-
-@dataclass(frozen=True)
-class Integrator(LinearPlant):
-    """A position, commanded by its speed."""
-
-    A: ClassVar[np.ndarray] = np.array([[1.0]])
-    B: ClassVar[np.ndarray] = np.array([[0.4]])
-    Q: ClassVar[np.ndarray] = np.array([[1.0]])
-    R: ClassVar[np.ndarray] = np.array([[0.1]])
-    x_names: ClassVar[tuple[str, ...]] = ("position",)
-    u_names: ClassVar[tuple[str, ...]] = ("speed",)
-    x_units: ClassVar[tuple[str, ...]] = ("m",)
-    u_units: ClassVar[tuple[str, ...]] = ("m/s",)
-    x_min: ClassVar[np.ndarray] = vector(-2.0)
-    x_max: ClassVar[np.ndarray] = vector(2.0)
-    u_min: ClassVar[np.ndarray] = vector(-3.0)
-    u_max: ClassVar[np.ndarray] = vector(3.0)
-    dt: ClassVar[float] = 1.0
-    start_min: ClassVar[np.ndarray] = vector(-1.0)
-    start_max: ClassVar[np.ndarray] = vector(1.0)
-    episode_steps: ClassVar[int] = 20
-
-
-@dataclass(frozen=True)
-class DoubleIntegrator(LinearPlant):
-    """A position, commanded by its acceleration: left alone it drifts away, and the reward with it."""
-
-    A: ClassVar[np.ndarray] = np.array([[1.0, 0.2], [0.0, 1.0]])
-    B: ClassVar[np.ndarray] = np.array([[0.02], [0.2]])
-    Q: ClassVar[np.ndarray] = np.diag([1.0, 0.1])
-    R: ClassVar[np.ndarray] = np.array([[0.1]])
-    x_names: ClassVar[tuple[str, ...]] = ("position", "speed")
-    u_names: ClassVar[tuple[str, ...]] = ("acceleration",)
-    x_units: ClassVar[tuple[str, ...]] = ("m", "m/s")
-    u_units: ClassVar[tuple[str, ...]] = ("m/s^2",)
-    x_min: ClassVar[np.ndarray] = vector(-2.0, -2.0)
-    x_max: ClassVar[np.ndarray] = vector(2.0, 2.0)
-    u_min: ClassVar[np.ndarray] = vector(-4.0)
-    u_max: ClassVar[np.ndarray] = vector(4.0)
-    dt: ClassVar[float] = 0.2
-    start_min: ClassVar[np.ndarray] = vector(-1.0, -0.5)
-    start_max: ClassVar[np.ndarray] = vector(1.0, 0.5)
-    episode_steps: ClassVar[int] = 30
 
 
 def learned_sigma(true: float, updates: int) -> float:
@@ -138,38 +55,6 @@ def learned_sigma(true: float, updates: int) -> float:
         if update >= 0.8 * updates:
             seen.append(learner.metrics()["sigma"])
     return float(np.mean(seen))
-
-
-def linear_quadratic(plant: LinearPlant, algorithm: str) -> dict[str, Any]:
-    """Return of the deployed policy, learned from scratch, against the exact optimum."""
-    steps, numbers = LINEAR_QUADRATIC[type(plant).__name__]
-    shared = {"width": 32, "updates_per_step": 4, "warmup_steps": 200, "gate_every": 100, "tensorboard": False}
-    settings = rl.TrainingSettings().changed({**shared, **numbers})
-    result = rl.train(None, None, PlantEnvironment(plant), algorithm, steps=steps, seed=0, settings=settings)
-    starts = plant.sample_starts(500, 7)
-    best = float(optimal_returns(plant, starts).mean())
-    learned = float(rl.evaluate(result.deployed, plant, starts, plant.episode_steps).returns.mean())
-    return {"learned": learned, "optimum": best, "above": (best - learned) / abs(best)}
-
-
-def optimal_returns(plant: LinearPlant, starts: np.ndarray) -> np.ndarray:
-    """The best there is over the episode from each start (n,), by the Riccati recursion.
-
-    Args:
-        plant: the plant.
-        starts: starts (n, nx).
-    """
-    A, B, Q, R = plant.A, plant.B, plant.Q, plant.R
-    P, gains = np.zeros_like(Q), []
-    for _ in range(plant.episode_steps):
-        gains.append(np.linalg.solve(R + B.T @ P @ B, B.T @ P @ A))
-        P = Q + A.T @ P @ (A - B @ gains[-1])
-    x = starts
-    for K in reversed(gains):
-        u = -x @ K.T
-        assert np.abs(u).max() < plant.u_max.min()  # no bound is touched, so the recursion is exact
-        x = x @ A.T + u @ B.T
-    return -np.einsum("ni,ij,nj->n", starts, P, starts)
 
 
 def learning(name: str, steps: int, seed: int) -> dict[str, Any]:
@@ -195,7 +80,7 @@ def speed(short: bool) -> dict[str, Any]:
             return {"peer": "not installed"}
         pairs = 3 if short else 9
         result[f"plain {width}"] = module.ratio(module.ours(width), peer, (2 * n, n), pairs)
-        if width == 64:
+        if width == 64 and not short:
             result["compiled 64"] = module.ratio(module.ours(width, True), peer, (2 * n, n), pairs)
             stacked = module.stacked(width)
             result["16 seeds 64"] = module.ratio(stacked, peer, (n // 4, n), pairs, module.SEEDS)
@@ -246,11 +131,12 @@ def run(short: bool = False) -> dict[str, Any]:
         sigma = result["sigma"][true] = learned_sigma(true, 1500 if short else 4000)
         row(f"sigma on N(5, {true}^2)", f"{sigma:.3f}", "within 3 %", abs(sigma / true - 1.0) <= 0.03)
     jobs.update()
-    for plant, algorithm in itertools.product((Integrator(), DoubleIntegrator()), ("ddpg", "td3", "dsact")):
-        if short and (algorithm, plant) != ("ddpg", Integrator()):
+    linear = _beside("linear_quadratic")
+    for plant, algorithm in itertools.product(linear.PLANTS[: 1 if short else None], linear.ALGORITHMS):
+        if short and algorithm != "ddpg":
             continue
         name = f"{type(plant).__name__}, {algorithm}"
-        part = result["linear_quadratic"][name] = linear_quadratic(plant, algorithm)
+        part = result["linear_quadratic"][name] = linear.learned_against_optimum(plant, algorithm)
         row(f"linear-quadratic, {name}", f"{100 * part['above']:.2f} % below", "2 %", part["above"] <= 0.02)
     jobs.update()
     for name, steps, target in () if short else LEARNING:
@@ -265,7 +151,7 @@ def run(short: bool = False) -> dict[str, Any]:
             row("updates a second against Stable-Baselines3", part, "", None)
             continue
         figure = f"{part['ratio']:.2f} ({part['ours_per_s']:.0f} to {part['sb3_per_s']:.0f} a CPU second)"
-        target = targets.get(name)
+        target = None if short else targets.get(name)  # a busy machine must not decide a short run
         row(f"updates against SB3 SAC, {name}", figure, f">= {target}" if target else "", _least(part, target))
     result["gpu"] = graphs()
     row("GPU", result["gpu"]["device"], "", None)

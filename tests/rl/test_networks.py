@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from yannctl.rl.ddpg import Ddpg, DdpgSettings
-from yannctl.rl.networks import Actor, Adam, AutomaticGradient, Critic, FlatWeights, inward_clamp
+from yannctl.rl.descent import Adam, FlatWeights
+from yannctl.rl.networks import Actor, AutomaticGradient, Critic, inward_clamp
 from yannctl.rl.replay import Batch
 from yannctl.rl.trained import Noise
 from yannctl.yann.extension import residual_net

@@ -24,8 +24,9 @@ from torch.nn.functional import softplus
 from yannctl.errors import ModelError
 
 from .cloning import Cloning, add_cloning
+from .descent import Adam
 from .learner import AbstractLearner
-from .networks import Actor, Adam, Critic, Prior
+from .networks import Actor, Critic, Prior
 from .replay import Batch
 from .stochastic import AbstractPolicy, gaussian_entropy
 from .trained import Noise, all_finite, with_prior

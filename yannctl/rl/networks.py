@@ -1,4 +1,4 @@
-"""The networks that learn: plain multi-layer perceptrons on features, their weights in one flat vector.
+"""The networks that learn: plain multi-layer perceptrons on features.
 
 Everything here works in scaled units: features are in [-1, 1] and actions a = (u - middle) / half_range, so the input
 box is [-1, 1]^nu. The exact law enters as `base`, its own scaled action, computed once a state and kept in the replay
@@ -242,31 +242,6 @@ class Critic(nn.Module):
         return seen.expand(copies, *seen.shape).reshape(-1, *seen.shape[-2:])
 
 
-class FlatWeights:
-    """All parameters of a module as one vector, so that an optimiser or a target step is one operation.
-
-    The module's parameters become views into `value`.
-
-    Args:
-        module: the network whose parameters are moved.
-    """
-
-    def __init__(self, module: nn.Module) -> None:
-        parameters = list(module.parameters())
-        self.value = torch.cat([p.detach().reshape(-1) for p in parameters])
-        place = 0
-        for p in parameters:
-            end = place + p.numel()
-            p.data = self.value[place:end].view_as(p)
-            place = end
-        if isinstance(module, Actor):
-            module.settle()
-
-    def follow(self, other: "FlatWeights", rate: float) -> None:
-        """Polyak step: value <- (1 - rate) value + rate other."""
-        self.value.lerp_(other.value, rate)
-
-
 class InwardClamp(torch.autograd.Function):
     """clamp(v, -1, 1) whose gradient survives at the bound where it points back inside.
 
@@ -299,48 +274,3 @@ def inward_clamp(v: Tensor) -> Tensor:
         The same shape.
     """
     return InwardClamp.apply(v)
-
-
-class Adam:
-    """Adam (Kingma and Ba, arXiv 1412.6980, algorithm 1) on one flat vector.
-
-    Half the time of `torch.optim.Adam(fused=True)` for a small network, and its state is one tensor.
-
-    Args:
-        weights: what is moved.
-        rate: step size.
-    """
-
-    BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # the paper's
-
-    def __init__(self, weights: Tensor, rate: float) -> None:
-        self.weights, self.rate = weights, rate
-        self.moments = torch.zeros(2, *weights.shape, device=weights.device)
-        self.count = torch.zeros((), dtype=torch.int64)
-
-    def step(self, grad: Tensor) -> None:
-        """One step along the corrected moments.
-
-        Args:
-            grad: gradient of the loss in the weights.
-        """
-        first, second = self.moments
-        self.count += 1
-        n = int(self.count)
-        first.lerp_(grad, 1.0 - self.BETA1)
-        second.mul_(self.BETA2).addcmul_(grad, grad, value=1.0 - self.BETA2)
-        scale = math.sqrt(1.0 - self.BETA2**n)
-        self.weights.addcdiv_(
-            first, second.sqrt().add_(self.EPSILON * scale), value=-self.rate * scale / (1.0 - self.BETA1**n)
-        )
-
-    def tensors(self, name: str) -> dict[str, Tensor]:
-        """The live state, to be saved and restored in place.
-
-        Args:
-            name: prefix of the names.
-
-        Returns:
-            Moments and count.
-        """
-        return {f"{name}.moments": self.moments, f"{name}.count": self.count}

@@ -10,7 +10,8 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
-from .networks import Adam, FlatWeights, Prior
+from .descent import Adam, FlatWeights
+from .networks import Actor, Prior
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -26,6 +27,9 @@ class Trained(Generic[Network]):
     def __init__(self, network: Network, rate: float) -> None:
         self.network, self.target = network, copy.deepcopy(network)
         self.weights, self.target_weights = FlatWeights(network), FlatWeights(self.target)
+        for part in (network, self.target):
+            if isinstance(part, Actor):
+                part.settle()
         self.adam = Adam(self.weights.value, rate)
 
     def descend(self, gradient: Sequence[Tensor]) -> None:
