@@ -23,6 +23,7 @@ from yannctl.errors import ModelError
 from .belief import Belief
 from .dsact import Dsact
 from .episodes import stream_seed
+from .evaluation import evaluate
 from .fitted_gate import Episode, FittedGate, measure_optimism
 from .gate import GateEvent
 from .identification import Estimate, ParameterModel, Transitions, identify
@@ -40,6 +41,7 @@ FILLING_ROUNDS = 20  # steps of the simulated episodes before the first update o
 DATA = 2000  # latest transitions of the plant that the parameters are fitted to
 EPISODES = 20  # latest episodes that the model is held against
 STEADY = 0.6  # of a training on the model before the rates fall
+TRIALS, JUDGES = 15, 128  # how often the averaged policy is judged in a training on the model, on so many starts
 LEAST_STD = 1e-3  # half ranges
 CHECK_ROUNDS = 25  # rounds between two looks for divergence
 
@@ -198,7 +200,8 @@ class ModelTraining:
         for _ in range(FILLING_ROUNDS):
             self._collect(episodes, settings.episodes if first else round(settings.wide * settings.episodes))
         self._scale_rewards()
-        rounds = -(-updates // settings.updates_per_round)
+        rounds, best = -(-updates // settings.updates_per_round), (-np.inf, run.learner.average.value.clone())
+        judges = self.task.starts(rng, JUDGES), self._draw(rng, JUDGES)
         for k in tqdm(range(rounds), "training on the model", unit="round", disable=None if progress else True):
             late = max(0.0, (k / rounds - STEADY) / (1.0 - STEADY))
             self._set_rates(settings.final_rate**late)
@@ -209,13 +212,25 @@ class ModelTraining:
                 run.learner.update(self._with_proposals(batch))
             if k % CHECK_ROUNDS == 0 and run.diverged():
                 self.rollbacks.append(run.rollback())
+            if k >= rounds // 3 and k % max(1, rounds // TRIALS) == 0:
+                best = max(best, self._judge(judges), key=lambda each: each[0])
         self.trainings, self.updates = self.trainings + 1, self.updates + rounds * settings.updates_per_round
         self.steps += episodes.steps
         self.trained_on = self.gate.belief
+        run.learner.average.value.copy_(max(best, self._judge(judges), key=lambda each: each[0])[1])
         self._set_rates(1.0)
         self._set_noise(0.0)
         if settings.refine_iterations:
             self._refine(rng)
+
+    def _judge(self, judges: tuple[np.ndarray, np.ndarray]) -> tuple[float, Tensor]:
+        """Mean return of the averaged policy on common starts, and its weights: a learner wanders, the best is kept."""
+        run, length = self.run, int(self.plant.episode_steps)
+        weights = run.learner.average.value.clone()
+        run.copy_weights(weights, run.averaged)
+        returns = evaluate(run.averaged, self.plant, judges[0], length, judges[1], self.task.filter).returns
+        self.steps += len(returns) * length
+        return float(np.nan_to_num(returns.mean(), nan=-np.inf)), weights
 
     def _refine(self, rng: np.random.Generator) -> None:
         """Climb on from the learner's policy by the exact gradient of the return; the learner takes over the result."""

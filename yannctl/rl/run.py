@@ -181,7 +181,7 @@ class Run:
         if self.model is not None:
             self.model.refit()
         self.export()
-        self._copy(self.learner.average.value, self.averaged)
+        self.copy_weights(self.learner.average.value, self.averaged)
         event, candidate = self.promotion.compare(
             self.count.step, self.count.tests, self.learning, self.averaged, self.deployed
         )
@@ -221,7 +221,7 @@ class Run:
 
     def export(self) -> None:
         """Copy the learner's weights into the learning policy (single to double precision, exact)."""
-        self._copy(self.learner.actor.weights.value.data, self.learning)
+        self.copy_weights(self.learner.actor.weights.value.data, self.learning)
 
     def snapshot(self) -> dict[str, Tensor]:
         """A copy of everything the learner carries."""
@@ -375,7 +375,7 @@ class Run:
         return ModelGate(self.task, self.seed, self.settings)
 
     @staticmethod
-    def _copy(weights: Tensor, policy: ExtendedActor) -> None:
+    def copy_weights(weights: Tensor, policy: ExtendedActor) -> None:
         """Fill a policy's residual network from the flat weights of an `Actor`, whose first part it is."""
         place, named = 0, {}
         for name, old in policy.learned.state_dict().items():
