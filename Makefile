@@ -78,7 +78,7 @@ bench: $(INSTALLED)
 	$(BIN)/yannctl bench learning --seeds 0-9 --rows runs/learning --out runs/bench/learning.json
 
 falsify: $(INSTALLED)
-	$(BIN)/yannctl falsify
+	$(BIN)/yannctl falsify --out benchmarks/results/falsify.json
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

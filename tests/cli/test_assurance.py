@@ -29,7 +29,7 @@ def test_falsify_counts(capsys):
     assert code == 0
     found = json.loads(text.out.splitlines()[-1])
     assert found["ok"]
-    assert {attack["policy"] for attack in found["attacks"]} == {"uniform", "bang-bang", "greedy", "nan"}
+    assert {attack["policy"] for attack in found["attacks"]} == {"uniform", "bang-bang", "greedy", "nan", "search"}
     assert all(attack["violations"] == 0 for attack in found["attacks"])
 
 

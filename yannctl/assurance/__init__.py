@@ -35,6 +35,7 @@ from .runaway_set import RunawaySet, runaway_barrier
 from .safe_set import AbstractSafeSet, PolytopicSet
 from .safety_filter import Decision, SafetyFilter
 from .sampled_map import DiscreteMap, Flow
+from .searched_attack import SEARCH, can_search, search_attack
 from .signature import new_key, public_key
 from .stopping_set import StoppingSet
 from .targets import TARGETS, certified, covered_share, reactor_barrier, robot_stopping_set, target
@@ -43,6 +44,7 @@ __all__ = [
     "ANALYTIC",
     "DESIGNS",
     "POLICIES",
+    "SEARCH",
     "TARGETS",
     "AbstractSafeSet",
     "AnalyticCertificate",
@@ -70,6 +72,7 @@ __all__ = [
     "attack",
     "barrier_set",
     "bound_inclusion",
+    "can_search",
     "certificate_bytes",
     "certified",
     "certify",
@@ -92,5 +95,6 @@ __all__ = [
     "robot_stopping_set",
     "runaway_barrier",
     "save_certificate",
+    "search_attack",
     "target",
 ]

@@ -14,7 +14,7 @@ import numpy as np
 
 from yannctl.errors import ModelError
 from yannctl.tape import ExpressionTape
-from yannctl.types import Float
+from yannctl.types import Bool, Float
 
 from .safe_set import AbstractSafeSet
 
@@ -126,7 +126,7 @@ def attack(target: Target, policy: str, steps: int, episode_steps: int = 500, se
         infeasible += int((bad_inputs & inside).sum())
         changed += float(moved.mean()) / episode_steps
         margin = target.safe_set.margin(x)
-        hard = _beyond(target, true)
+        hard = beyond(target, true)
         violations, exits = violations + int(hard.sum()), exits + int((~(margin >= 0)).sum())
         closest = min(closest, float(margin.min()))
         broken |= hard | ~(margin >= 0)
@@ -198,14 +198,20 @@ def _unfiltered(target: Target, loop: _Loop, episodes: int, episode_steps: int, 
     broken = np.zeros(episodes, dtype=bool)
     for _ in range(episode_steps):
         after, *_ = loop.step(x, 0.0, rng, filtered=False)
-        broken |= _beyond(target, after)
+        broken |= beyond(target, after)
         if broken.all():
             break
         x = np.where(broken[:, None], x, after)
     return float(broken.mean())
 
 
-def _beyond(target: Target, x: np.ndarray) -> np.ndarray:
+def beyond(target: Target, x: Float[np.ndarray, "n nx"]) -> Bool[np.ndarray, " n"]:
+    """Tell which states break a hard bound, or are not finite where one is.
+
+    Args:
+        target: the loop.
+        x: true states (n, nx).
+    """
     return np.asarray(~((x >= target.x_min) & (x <= target.x_max)).all(axis=1))
 
 

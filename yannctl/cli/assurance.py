@@ -2,6 +2,7 @@
 
 import os
 import time
+from json import dumps
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +11,7 @@ import typer
 from yannctl.errors import ModelError
 from yannctl.files import write_whole
 
-from .console import Output
+from .console import Output, plain
 from .options import Json, Seed, Short
 
 SHORT_STEPS, FULL_STEPS = 10_000, 1_000_000
@@ -110,22 +111,30 @@ def falsify(
     plant: Annotated[str, typer.Option("--plant", help="One of the certified loops; 'all' for each.")] = "all",
     steps: Annotated[int, typer.Option("--steps", min=1000, help="Steps of each attack.")] = FULL_STEPS,
     short: Short = False,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="JSON file of all attacks so far.")] = None,
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
-    """Attack the filtered loops with hostile learners and the worst parameters, and count what they achieve."""
+    """Attack the filtered loops with hostile learners and the worst parameters, and count what they achieve.
+
+    Four attackers choose step by step, a fifth searches whole runs (CMA-ES, where the package cma is installed).
+    """
     from tqdm import tqdm
 
-    from yannctl.assurance import POLICIES, TARGETS, attack, target
+    from yannctl.assurance import POLICIES, SEARCH, TARGETS, attack, can_search, search_attack, target
 
     output = Output(json)
     names = list(TARGETS) if plant == "all" else [plant]
     steps = SHORT_STEPS if short else steps
     rows, found, ok = [], [], True
-    jobs = [(name, policy) for name in names for policy in POLICIES]
+    policies = (*POLICIES, SEARCH) if can_search() else POLICIES
+    if not can_search():
+        output.line("searching attacks are left out: the package cma is not installed")
+    jobs = [(name, policy) for name in names for policy in policies]
     for name, policy in tqdm(jobs, disable=None, leave=False):
         loop = target(name)
-        outcome = attack(loop, policy, steps, EPISODE_STEPS, seed)
+        searching = policy == SEARCH
+        outcome = search_attack(loop, steps, seed) if searching else attack(loop, policy, steps, EPISODE_STEPS, seed)
         episode, step = outcome.upper_bounds()
         ok = ok and outcome.ok
         found.append({
@@ -137,6 +146,9 @@ def falsify(
             f"{100 * outcome.unfiltered_violated:.0f} %", f"{100 * outcome.changed:.0f} %", f"{episode:.1e}",
             f"{step:.1e}", _verdict(outcome),
         ])  # fmt: skip
+        if out is not None:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(out, dumps(plain({"ok": ok, "seed": seed, "attacks": found}), indent=1).encode() + b"\n")
     columns = ["loop", "attacker", "v/e/i", "bare", "cut", "/episode", "/step", "verdict"]
     legend = (
         "v/e/i: violated limits, exits from the set, states without a safe input; bare: episodes lost without the "
