@@ -23,7 +23,7 @@ from yannctl.hil.network_policy import NetworkPolicy, PolicyShape, shape_of, wei
 from yannctl.hil.replay import read_policies, replay_blend
 from yannctl.hil.rig_training import LearnerLink, train_on_rig
 from yannctl.hil.ring import RowRing
-from yannctl.hil.run_assembly import SHAPE_FILE
+from yannctl.hil.run_assembly import SHAPE_FILE, read_proposal
 from yannctl.hil.weight_exchange import WeightExchange
 from yannctl.models import Pendulum
 from yannctl.rl.transitions import FIRST, read_records
@@ -234,6 +234,7 @@ def test_a_loop_learns_on_a_device_in_another_process_and_goes_on_while_the_lear
     assert found["loop"]["swaps"] == found["promotions"] + 1
     assert (found["loop"]["refused"], found["loop"]["lost_rows"]) == (1, 0)
     assert len(read_records(run / "transitions.bin")) > 400
+    assert read_proposal(run / "policy.safetensors", law)[0].nx == 2
     learnt = ["--law", timid_law, "--config", config, "--policies", run / POLICIES, "--json"]
     words = command_line("hil", "replay", tmp_path / "run.mcap", *learnt)
     replayed = subprocess.run(words, check=True, capture_output=True, text=True)

@@ -11,6 +11,7 @@ from .options import Json, Seed
 from .training import Changes
 from .training_command import Algorithm, parse_setting
 
+POLICY_FILE = "policy.safetensors"
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="What runs; see docs/bridge.md.")]
 
 
@@ -66,6 +67,9 @@ def learn(
     """Learn on the rig: the loop drives and never waits; what drives changes only through gate, parity and filter."""
     import json as jsonlib
 
+    from yannctl.export import save_policy
+    from yannctl.hil.assembly import make_plant
+    from yannctl.hil.configuration import read_configuration
     from yannctl.hil.rig_training import SUMMARY_FILE, train_on_rig
     from yannctl.rl.settings import TrainingSettings
 
@@ -79,8 +83,10 @@ def learn(
     output.line(
         f"  loop: {loop['ticks']} ticks, late p50 {late['p50']:.0f}  p99 {late['p99']:.0f}  max {late['max']:.0f} us"
     )
-    output.line(f"  logs, weights and checkpoint in {out}")
-    output.result({"promotions": promoted, "loop": loop, "run": out})
+    section, policy = read_configuration(config).plant, out / POLICY_FILE
+    save_policy(policy, result.deployed, make_plant(section.name, section.parameters))
+    output.line(f"  deployed policy, for [proposal] file: {policy}; logs and checkpoint beside it")
+    output.result({"promotions": promoted, "loop": loop, "run": out, "policy": policy})
 
 
 def reset(config: ConfigFile, json: Json = False) -> None:

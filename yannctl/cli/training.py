@@ -76,6 +76,9 @@ def train(
 ) -> None:
     """Fine-tune a law on the true plant; the deployed policy changes only through the gate."""
     output = Output(json)
+    if rig is not None and ":" not in rig:
+        remedy = f"give module:function; through the bridge it is: yannctl hil train {rig}"
+        raise ModelError("--rig", f"got {rig!r}", remedy=remedy)
     if resume is not None:
         command, folder = Command.read(resume, steps), resume
     else:
