@@ -66,7 +66,7 @@ def tick(**change):
 
 @pytest.fixture
 def board():
-    made = StatusBoard("yannctl-test-board", 2, 1, create=True)
+    made = StatusBoard(f"yannctl-test-{os.getpid()}", 2, 1, create=True)
     yield made
     made.close()
 
@@ -75,7 +75,7 @@ def test_the_board_shows_the_last_tick_to_another_process(board):
     writer = BoardWriter(board, 0.1, np.array([-1.0, -np.inf]), np.array([1.0, np.inf]))
     writer.ticked(tick())
     writer.ticked(tick(period_index=3, fresh=False, source=Source.SAFE_ACTION))
-    other = StatusBoard("yannctl-test-board", 2, 1)
+    other = StatusBoard(f"yannctl-test-{os.getpid()}", 2, 1)
     found = other.read()
     assert (found.beat, found.stale, found.bad_samples, found.overruns, found.safe_actions) == (2, 1, 1, 1, 1)
     assert (found.margin, found.difference, found.law_id, found.state) == (0.5, 0.75, 9, LoopState.RUNNING)
