@@ -12,7 +12,7 @@ from yannctl.scenarios.robot import linear_model
 @pytest.mark.parametrize(
     ("name", "variant", "rows"),
     [("cstr-setpoint", "mismatch-qc", ("linear", "offset-free", "tuned")), ("cstr-setpoint", "wide", ("linear",)),
-     ("cstr-setpoint", "fast", ("linear",)), ("cstr-startup", "perturbed", ("linear",))],
+     ("cstr-setpoint", "fast", ("linear", "offset-free")), ("cstr-startup", "perturbed", ("linear",))],
 )  # fmt: skip
 def test_filtered_rows_never_pass_the_limit_where_the_plain_ones_do(name, variant, rows):
     scenario = make_scenario(name, variant)
