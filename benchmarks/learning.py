@@ -47,12 +47,14 @@ class Job:
         method: name; of a control "rival" or "bound" stands before it.
         seeds: seeds, none for a control.
         steps: budget of plant steps.
+        quick: to see only that all parts work.
     """
 
     task: str
     method: str
     seeds: tuple[int, ...]
     steps: int
+    quick: bool = False
 
     def file(self, seed: int | None = None) -> str:
         """Name of the file of a row.
@@ -104,7 +106,7 @@ def run(
         seeds, steps = (0,), steps or SHORT_STEPS
     with tempfile.TemporaryDirectory() as spare:
         folder = results or (Path(spare) if short else RESULTS)
-        rows = _make(_queue(found, wanted, seeds, steps), found, folder, again, say)
+        rows = _make(_queue(found, wanted, seeds, steps, short), found, folder, again, say)
         summary = summarise(rows)
         if results is not None:
             draw(summary, folder / "curves.png")
@@ -114,17 +116,18 @@ def run(
 
 
 def _queue(
-    found: dict[str, LearningTask], methods: Sequence[str], seeds: Sequence[int], steps: int | None
+    found: dict[str, LearningTask], methods: Sequence[str], seeds: Sequence[int], steps: int | None, short: bool
 ) -> list[Job]:
     """Controls first, then the first seeds of every task, then the rest."""
     jobs = []
     for name, task in found.items():
-        rows = [*(f"rival-{row}" for row in task.rivals()), *(f"bound-{row}" for row in task.bounds())]
+        bounds = list(task.bounds())[: 1 if short else None]
+        rows = [*(f"rival-{row}" for row in task.rivals()), *(f"bound-{row}" for row in bounds)]
         jobs += [Job(name, row, (), 0) for row in rows]
     for part in (tuple(seeds[:FIRST_SEEDS]), tuple(seeds[FIRST_SEEDS:])):
         for name, task in found.items():
             budget = steps or FULL[name.partition(":")[0]]
-            jobs += [Job(name, method, part, budget) for method in methods if part and _applies(task, method)]
+            jobs += [Job(name, method, part, budget, short) for method in methods if part and _applies(task, method)]
     return jobs
 
 
@@ -188,7 +191,7 @@ def _new(task: LearningTask, job: Job, missing: Sequence[int | None]) -> Iterato
         yield from train_stacked(task, job.method, seeds, job.steps)
         return
     for seed in seeds:
-        yield train_row(task, job.method, seed, job.steps)
+        yield train_row(task, job.method, seed, job.steps, job.quick)
 
 
 def main() -> None:

@@ -77,6 +77,7 @@ class Method:
         return max(EVERY, int(steps * self.share) // EVERY * EVERY)
 
 
+QUICK = {"model.pretrain_updates": 200, "model.retrain_updates": 100}
 ONE = {"updates_per_step": 1, "batch": 256, "warmup_steps": 500}
 METHODS = {
     "ours": Method("ours: the recipe from the law", "dsact", law="linear", share=0.2),
@@ -194,7 +195,7 @@ class Judge:
         self.seconds += time.process_time() - begin
 
 
-def train_row(task: LearningTask, name: str, seed: int, steps: int) -> dict[str, Any]:
+def train_row(task: LearningTask, name: str, seed: int, steps: int, quick: bool = False) -> dict[str, Any]:
     """Train one method on one task with one seed and judge it all along.
 
     Args:
@@ -202,6 +203,7 @@ def train_row(task: LearningTask, name: str, seed: int, steps: int) -> dict[str,
         name: a key of `METHODS`.
         seed: of everything random.
         steps: budget of plant steps of the task.
+        quick: with little training on the model, to see that all parts work.
 
     Returns:
         The row.
@@ -218,7 +220,7 @@ def train_row(task: LearningTask, name: str, seed: int, steps: int) -> dict[str,
         if method.algorithm in PEERS:
             settings = train_peer(method.algorithm, recorder, task.nominal, budget, seed, EVERY, judge.look)
         else:
-            settings = _train_ours(task, method, judge, seed, budget, events)
+            settings = _train_ours(task, method, judge, seed, budget, events, QUICK if quick else {})
     except rl.TrainingError as error:
         return {**row, "status": f"stopped: {error}", "curve": judge.curve, "events": events}
     spent = time.perf_counter() - wall, time.process_time() - cpu
@@ -304,9 +306,15 @@ def settings_of(method: Method) -> rl.TrainingSettings:
 
 
 def _train_ours(
-    task: LearningTask, method: Method, judge: Judge, seed: int, budget: int, events: list[dict[str, Any]]
+    task: LearningTask,
+    method: Method,
+    judge: Judge,
+    seed: int,
+    budget: int,
+    events: list[dict[str, Any]],
+    changes: dict[str, Any],
 ) -> dict[str, Any]:
-    settings, recorded = settings_of(method), None
+    settings, recorded = settings_of(method).changed(changes), None
     law = task.law(method.law) if method.law else None
     first = law if law is not None else CentreLaw(task.nominal.u_min, task.nominal.u_max)
     judge.look(0, first, first)

@@ -110,7 +110,7 @@ def control(task, kind, name, make):
 def made_up(monkeypatch):
     made = []
 
-    def train(task, name, seed, steps):
+    def train(task, name, seed, steps, quick=False):
         made.append((name, seed))
         return trained(task, name, seed, steps)
 
@@ -135,7 +135,7 @@ def test_a_run_that_was_stopped_goes_on_and_gives_the_same_tables(made_up, monke
     whole = learning.run(**ASKED, results=tmp_path / "whole")
     assert made_up == [(name, seed) for name in ("ours", "td3-scratch") for seed in (0, 1, 2)]
 
-    def stopped(task, name, seed, steps):
+    def stopped(task, name, seed, steps, quick):
         if seed == 1:
             raise KeyboardInterrupt
         return trained(task, name, seed, steps)
