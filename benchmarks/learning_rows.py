@@ -80,8 +80,8 @@ class Method:
 QUICK = {"model.pretrain_updates": 200, "model.retrain_updates": 100}
 ONE = {"updates_per_step": 1, "batch": 256, "warmup_steps": 500}
 METHODS = {
-    "ours": Method("ours: the recipe from the law", "dsact", law="linear", share=0.2),
-    "ours-tuned": Method("ours: the recipe from the tuned law", "dsact", law="tuned", share=0.2),
+    "ours": Method("ours: the recipe from the law", "dsact", law="linear", share=0.08),
+    "ours-tuned": Method("ours: the recipe from the tuned law", "dsact", law="tuned", share=0.08),
     "dsact-scratch": Method("DSAC-T from scratch, 1 update a step", "dsact", changes=ONE),
     "td3-scratch": Method("TD3 from scratch, 1 update a step", "td3", changes=ONE),
     "ddpg-scratch": Method("DDPG from scratch, 1 update a step", "ddpg", changes=ONE),
