@@ -46,10 +46,11 @@ class PlainProgram:
     cancellation: float
 
     def unit_rows(self) -> tuple[Float[np.ndarray, "rows nv"], Float[np.ndarray, "rows ntheta_1"]]:
-        """Return A and R with unit rows and each variable in units in which its curvature is one."""
+        """Return A with unit rows, variables in units in which their curvature is the same, and R of largest size 1."""
         rows = self.A / np.sqrt(np.diag(self.H))
         length = np.sqrt((rows * rows).sum(axis=1))[:, None]
-        return rows / length, self.R / length
+        right = self.R / length
+        return rows / length, right / (np.abs(right).max(initial=0.0) or 1.0)
 
 
 @dataclass(frozen=True)

@@ -175,6 +175,48 @@ def compact(nv, end, n, words, tolerance, vx, bits, slack, bit):
 
 @inner
 @typing.no_type_check
+def count_edges(bits, words, n, nv, degree):
+    """Write the number of edges at each vertex."""
+    for v in range(nv):
+        degree[v] = 0
+    for a in range(nv):
+        simple = size_of(bits, words, a) == n
+        for b in range(a + 1, nv):
+            shared = 0
+            for w in range(words):
+                shared += count_bits(bits[a, w] & bits[b, w])
+            if shared < n - 1:
+                continue
+            if simple or size_of(bits, words, b) == n or not between(bits, words, nv, a, b):
+                degree[a] += 1
+                degree[b] += 1
+
+
+@inner
+@typing.no_type_check
+def all_simple(bits, nu, n, nv):
+    """Tell whether each vertex lies on just n rows."""
+    for v in range(nv):  # noqa: SIM110  (the compiler knows no generator)
+        if size_of(bits, ((nu - 1) >> 6) + 1, v) != n:
+            return False
+    return True
+
+
+@inner
+@typing.no_type_check
+def closed(bits, nu, n, nv, degree):
+    """Tell whether at least n edges leave each vertex; where rows nearly coincide, vertices may have been lost."""
+    if n == 1:
+        return nv == 2
+    count_edges(bits, ((nu - 1) >> 6) + 1, n, nv, degree)
+    for v in range(nv):  # noqa: SIM110  (the compiler knows no generator)
+        if degree[v] < n:
+            return False
+    return True
+
+
+@inner
+@typing.no_type_check
 def reach_from(point, n, nv, vx, work):
     """Return the largest distance of a vertex from a point."""
     for v in range(nv):
@@ -195,7 +237,8 @@ def cut_all(H, k, order, count, distance, point, n, tolerance, limit, vx, bits, 
     """Cut the box by the rows order[:count], which stand in order of their distance from a point.
 
     Once that distance exceeds the farthest vertex's no row that is left can cut. Returns (number of vertices, number of
-    rows that may carry a facet); those rows go to `used`, in the order of their bits.
+    rows that may carry a facet); those rows go to `used`, in the order of their bits. A negative number of vertices
+    says that there is no room, or that vertices may have been lost before nothing was left.
     """
     nv = box_vertices(n, vx, bits)
     nu = 2 * n
@@ -209,6 +252,8 @@ def cut_all(H, k, order, count, distance, point, n, tolerance, limit, vx, bits, 
         if distance[row] > reach:
             break
         new = cut_next(row, nu, H, k, n, tolerance, nv, limit, vx, bits, slack, sides)
+        if new == 0 and not (all_simple(bits, nu, n, nv) and closed(bits, nu, n, nv, sides[0])):
+            new = -limit - 1
         if new == 0 or new < -limit:
             return new, 0
         if new > 0:

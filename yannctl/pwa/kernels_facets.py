@@ -5,7 +5,7 @@ import typing
 import numpy as np
 
 from .compilation import inner
-from .kernels_dd import ONE, between, count_bits, size_of
+from .kernels_dd import ONE, closed, count_bits
 
 
 @inner
@@ -83,43 +83,11 @@ def sum_vertices(n, nv, vx, bits, nu, count, centre):
 
 @inner
 @typing.no_type_check
-def count_edges(bits, words, n, nv, degree):
-    """Write the number of edges at each vertex."""
-    for v in range(nv):
-        degree[v] = 0
-    for a in range(nv):
-        simple = size_of(bits, words, a) == n
-        for b in range(a + 1, nv):
-            shared = 0
-            for w in range(words):
-                shared += count_bits(bits[a, w] & bits[b, w])
-            if shared < n - 1:
-                continue
-            if simple or size_of(bits, words, b) == n or not between(bits, words, nv, a, b):
-                degree[a] += 1
-                degree[b] += 1
-
-
-@inner
-@typing.no_type_check
-def closed(bits, nu, n, nv, degree):
-    """Tell whether at least n edges leave each vertex; where rows nearly coincide, vertices may have been lost."""
-    if n == 1:
-        return nv == 2
-    count_edges(bits, ((nu - 1) >> 6) + 1, n, nv, degree)
-    for v in range(nv):  # noqa: SIM110  (the compiler knows no generator)
-        if degree[v] < n:
-            return False
-    return True
-
-
-@inner
-@typing.no_type_check
 def facets(H, k, n, width, nv, vx, bits, nu, degree, used, count, centre):
     """Keep in `used` the rows that carry a facet and write the mean of each facet's vertices.
 
-    Returns their number, or 0 when the polytope is thinner than `width` across one of its facets; -1 when the vertices
-    are not those of a polytope.
+    Returns their number, or -1 when the vertices are not those of a polytope, or of one thinner than `width` across one
+    of its facets, which a linear program has to tell apart.
     """
     if not closed(bits, nu, n, nv, degree):
         return -1
@@ -133,7 +101,7 @@ def facets(H, k, n, width, nv, vx, bits, nu, degree, used, count, centre):
             continue
         row = used[i]
         if thin(H, k, row, n, nv, vx, width):
-            return 0
+            return -1
         used[found] = row
         for j in range(n):
             centre[found, j] = centre[i, j] / count[i]

@@ -8,6 +8,7 @@ from yannctl.mpqp.presolve import ReducedProgram
 from yannctl.solvers.lp import LinearProgram
 
 _BIG = 1e30
+_TOLERANCES = (1e-14, 1e-12, 1e-10)  # violations forgiven, the first that the solver can keep
 
 
 class OnlineQp:
@@ -51,14 +52,14 @@ class OnlineQp:
         if not len(self.D):
             return np.zeros(0)
         right = self._slope @ theta + self._offset
-        for tolerance in (1e-12, 1e-10):
+        for tolerance in _TOLERANCES:
             _, _, flag, info = daqp.solve(
                 self._H, self._f, self._M, right, self._lower, np.zeros(len(right), dtype=np.int32),
                 primal_tol=tolerance, eps_prox=0.0, pivot_tol=1e-9, presolve=0,
             )  # fmt: skip
             if flag == 1:
                 return np.maximum(np.asarray(info["lam"], dtype=float), 0.0)
-            if flag == -1:
+            if flag == -1 and tolerance >= 1e-12:  # one that is tighter may be out of reach
                 return None
         return None
 
@@ -75,13 +76,13 @@ class OnlineQp:
             self._rows = np.ascontiguousarray(A), R
         A, R = self._rows
         right = R[:, :-1] @ theta + R[:, -1]
-        for tolerance in (1e-12, 1e-10):
+        for tolerance in _TOLERANCES:
             _, _, flag, _ = daqp.solve(
                 self._H, self._f, A, right, self._lower, np.zeros(len(right), dtype=np.int32), primal_tol=tolerance,
                 eps_prox=0.0, pivot_tol=1e-9, presolve=0,
             )  # fmt: skip
-            if flag in (1, -1):
-                return flag == 1
+            if flag == 1 or (flag == -1 and tolerance >= 1e-12):
+                return bool(flag == 1)
         return False
 
     def inside(self, theta: Float[np.ndarray, " ntheta"], tolerance: float = 0.0) -> bool:

@@ -17,6 +17,7 @@ from .kernels_tree import arrange, expand, grow, share
 from .merging import bitwise_laws
 from .regions import scaled_rows, scaling
 from .search_tree import SearchTree
+from .tree_check import leads_right
 
 MOST_PARAMETERS = 6  # above, regions have too many corners
 MARGIN = 1e-7  # scaled distance from a plane below which both sides are searched, at least 50 tolerances
@@ -31,7 +32,9 @@ DUPLICATES = 0.5  # what a region on both sides of a plane costs, against one mo
 
 
 def build_tree(law: Any, precision: str = "double") -> SearchTree | None:
-    """Return a search tree of a law, None where none can be built (too many parameters or corners, bad scaling).
+    """Return a search tree of a law, None where none can be built.
+
+    That is so with too many parameters or corners, bad scaling, or rows so close that corners are told wrongly.
 
     Args:
         law: a `PwaLaw`.
@@ -40,7 +43,8 @@ def build_tree(law: Any, precision: str = "double") -> SearchTree | None:
     if law.n_regions == 0 or law.ntheta > MOST_PARAMETERS:
         return None
     builder = _Builder(law, precision)
-    return builder.run() if builder.possible else None
+    tree = builder.run() if builder.possible else None
+    return tree if tree is None or leads_right(law, tree, builder.same) else None
 
 
 class _Builder:
@@ -164,7 +168,7 @@ class _Builder:
     ) -> tuple[np.ndarray, list[np.ndarray], np.ndarray]:
         """Return each distinct answer with its regions, and the number of each leaf's answer."""
         ends = np.cumsum(leaf[:, 1])
-        law = np.where(leaf[:, 0] >= 0, self.same[leaf[:, 0]], leaf[:, 0])
+        law = np.where(leaf[:, 0] >= 0, self.same[np.maximum(leaf[:, 0], 0)], leaf[:, 0])
         empty = np.empty(0, np.int64)
         owners = np.repeat(law, leaf[:, 1])
         by_law = _lists(owners, members)
