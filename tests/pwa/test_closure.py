@@ -56,3 +56,30 @@ def test_the_solver_and_the_audit_agree_on_what_is_open():
     run.run()
     assert len(closure.open_facets(run)[0]) == law.audit().n_open == 0
     np.testing.assert_array_equal(closure.matters(np.array([1e-9, 1e-7, np.nan]), Settings()), [False, True, True])
+
+
+def test_a_law_read_from_a_file_is_audited_alike(tmp_path):
+    law = solve_mpqp(problem("P2_N3"))
+    law.save(tmp_path / "law.safetensors")
+    read = type(law).load(tmp_path / "law.safetensors")
+    assert read.origin is None
+    assert read.audit() == law.audit()
+    again = tmp_path / "again.safetensors"
+    read.save(again)
+    assert type(law).load(again).audit() == law.audit()
+
+
+def test_what_a_file_says_of_facets_is_not_believed(tmp_path):
+    """Wrong notes lead to the slower audit, not to a wrong one."""
+    law = solve_mpqp(problem("P1_N5"))
+    law.save(tmp_path / "law.safetensors")
+    read = type(law).load(tmp_path / "law.safetensors")
+    centre, neighbour, code = read.facet_notes
+    for notes in (
+        (np.zeros_like(centre), neighbour, code),
+        (centre, neighbour + 10_000, code),
+        (centre, np.zeros_like(neighbour), np.zeros_like(code)),
+        (centre[:-1], neighbour, code),
+    ):
+        read.__dict__["facet_notes"] = notes
+        assert read.audit().n_open == 0

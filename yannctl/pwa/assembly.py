@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int, UInt
 
-from yannctl.mpqp.presolve import ReducedProgram, in_scaled
+from yannctl.mpqp.presolve import ReducedProgram, in_scaled, presolve
 
 from .kernels_explore import region_maps
 from .kernels_store import N_REGIONS, N_ROWS, NEXT
@@ -36,6 +36,30 @@ class Origin:
     neighbour: Int[np.ndarray, " q"]
     code: Int[np.ndarray, " q"]
     sets: UInt[np.ndarray, "n_regions words"]
+
+
+def restored(law: PwaLaw, centre: np.ndarray, neighbour: np.ndarray, code: np.ndarray) -> Origin | None:
+    """Return the origin of a law from what a file keeps of it; None where that does not fit the law's program.
+
+    Args:
+        law: a law that carries its program and active rows.
+        centre: (q, ntheta) a point inside each facet, in scaled theta.
+        neighbour: (q,) the region beyond it, or a negative code.
+        code: (q,) which parameter row, multiplier or slack vanishes on it.
+    """
+    settings = law.settings
+    reduced = presolve(law.mpqp, settings.duplicate_tolerance, settings.regularisation, settings.condition_limit)
+    m, place = len(reduced.M), {int(row): i for i, row in enumerate(reduced.rows)}
+    shapes = centre.shape == law.H.shape and neighbour.shape == code.shape == law.k.shape
+    if not shapes or len(law.active) != law.n_regions or reduced.problem:
+        return None
+    if ((code < 0) | (code >= len(reduced.s) + 2 * m)).any() or (neighbour >= law.n_regions).any():
+        return None
+    sets = np.zeros((law.n_regions, max(1, -(-m // 64))), dtype=np.uint64)
+    for region, rows in enumerate(law.active):
+        for i in (place[row] for row in rows if row in place):
+            sets[region, i >> 6] |= np.uint64(1 << (i & 63))
+    return Origin(reduced, centre, neighbour.astype(np.int64), code.astype(np.int64), sets)
 
 
 def assemble(mpqp: Any, exploration: Any) -> PwaLaw:

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 
 from yannctl.errors import ModelError
 
+from .assembly import restored
 from .closure import AT_BORDER, NOTHING, PROVED_INFEASIBLE, beyond, look, matters, missing_radius
 from .kernels_audit import match_facets, on_facets, write_centres
 from .kernels_store import BORDER, INFEASIBLE, OPEN
@@ -70,8 +71,8 @@ class Audit:
 def audit(law: Any) -> Audit:
     """Check each facet of a law for a hole beyond it.
 
-    A law fresh from the solver knows a point of each facet and what lay beyond it; both are checked against the
-    regions, not believed.
+    A law from the solver, or from a file of one, knows a point of each facet and what lay beyond it; both are checked
+    against the regions, not believed.
 
     Args:
         law: a `PwaLaw` that carries its program.
@@ -84,6 +85,8 @@ def audit(law: Any) -> Audit:
     if law.mpqp is None:
         raise ModelError("law", "carries no program to audit against", remedy="take the law from solve_mpqp")
     settings, origin = law.settings, law.origin
+    if origin is None and law.facet_notes is not None:
+        origin = restored(law, *law.facet_notes)
     reduced = (
         presolve(law.mpqp, settings.duplicate_tolerance, settings.regularisation, settings.condition_limit)
         if origin is None

@@ -22,6 +22,7 @@ FORMAT = "yannctl-pwa-law"
 VERSION = 1
 _ARRAYS = ("row_start", "H", "k", "F", "g", "theta_min", "theta_max", "P", "p", "c")
 _TREE = ("planes", "child", "first", "members", "answer", "box", "limits", "depth")
+_FACETS = ("facet.centre", "facet.neighbour", "facet.code")
 
 
 def save(law: PwaLaw, path: str | os.PathLike) -> None:
@@ -41,6 +42,11 @@ def save(law: PwaLaw, path: str | os.PathLike) -> None:
     for mark, tree in trees.items():
         if tree is not None:
             arrays |= {f"{mark}.{name}": np.asarray(getattr(tree, name)) for name in _TREE}
+    if law.origin is not None:
+        arrays |= {"facet.centre": law.origin.centre}
+        arrays |= {f"facet.{name}": getattr(law.origin, name).astype(np.int32) for name in ("neighbour", "code")}
+    elif law.facet_notes is not None:
+        arrays |= dict(zip(_FACETS, law.facet_notes, strict=True))
     header["mpqp"] = _pack_mpqp(law.mpqp, arrays)
     if law.unmerged is not None:
         more, header["unmerged"] = _pack(law.unmerged)
@@ -84,6 +90,8 @@ def load(path: str | os.PathLike) -> PwaLaw:
             own = {name.removeprefix(mark): value for name, value in arrays.items() if name.startswith(mark)}
             unmerged = _unpack(own, header["unmerged"], mpqp, None)
         law = _unpack(arrays, header, mpqp, unmerged)
+        if _FACETS[0] in arrays:
+            law.__dict__["facet_notes"] = tuple(arrays[name] for name in _FACETS)
         if "tree.planes" in arrays:
             attach_tree(law, _unpack_tree(arrays, law))
         return law

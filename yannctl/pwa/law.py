@@ -16,6 +16,8 @@ from .settings import Settings
 if TYPE_CHECKING:
     from .search_tree import SearchTree
 
+_KEPT = ("origin", "facet_notes")  # what stays known of a law with the same regions
+
 
 @dataclass(frozen=True, eq=False)
 class PwaLaw:
@@ -67,6 +69,7 @@ class PwaLaw:
     _lookup: ClassVar[Any] = None  # the search tree, once there is one; never an argument
     _untreeable: ClassVar[bool] = False
     origin: ClassVar[Any] = None  # an `Origin` when the law comes from the solver; never an argument
+    facet_notes: ClassVar[Any] = None  # what a file keeps of that: (centre, neighbour, code) of each facet
 
     def __post_init__(self) -> None:
         n, n_out, ntheta = self.F.shape
@@ -229,6 +232,7 @@ class PwaLaw:
         if self._lookup is not None:
             return self
         law = replace(self)
+        law.__dict__.update({name: self.__dict__[name] for name in _KEPT if name in self.__dict__})
         build_tree(law, progress)
         return law
 
@@ -316,6 +320,6 @@ class PwaLaw:
         """
         law = replace(self, status=status, message=message)
         law.__dict__.update(
-            {name: self.__dict__[name] for name in ("_lookup", "_untreeable", "origin") if name in self.__dict__}
+            {name: self.__dict__[name] for name in ("_lookup", "_untreeable", *_KEPT) if name in self.__dict__}
         )
         return law
