@@ -33,6 +33,7 @@ from published import PublishedNetwork
 FORMS = ("gather", "five_layer", "lattice")
 DTYPES = {"float64": torch.float64, "float32": torch.float32}
 BATCH = 100_000
+CHUNK = 10_000  # points at a time of networks with units for all rows and regions
 GPU_BATCH = 10_000_000
 THREADS = 2
 CPU_TARGET = 20e6  # evaluations/s of the fastest exact form on P1_N10
@@ -71,13 +72,17 @@ class Bench:
         self.u = law(self.x)
         self.range = np.ptp(self.u, axis=0)
 
+    def wide_calls(self, module: Any) -> dict[str, Any]:
+        """Calls of a network with units for all rows and regions, on fewer points in the short form."""
+        return torch_calls(module, CHUNK) | ({"count": CHUNK} if self.short else {})
+
     def row(self, method: str, dtype: str, size: int | None, build: float, **calls: Any) -> dict[str, Any]:
         """Measure a method: `single(x)` of one point, `batch(x)` of all; `parts` splits a batch for wide networks."""
-        x = self.x.astype(dtype)
+        count = int(calls.get("count", BATCH))
+        x = self.x[:count].astype(dtype)
         found = np.asarray(calls["batch"](x), dtype=float)
         exact = self.law(x.astype(float))
         error = float(np.nanmax(np.abs(found - exact) / self.range))
-        count = int(calls.get("count", BATCH))
         return {
             "method": method,
             "dtype": dtype,
@@ -112,8 +117,8 @@ def network_rows(bench: Bench, n_points: int) -> list[dict[str, Any]]:
             start = time.perf_counter()
             actor: Any = encode_actor(bench.law, form, kind)
             build = time.perf_counter() - start
-            chunk = BATCH if form == "lattice" else 10_000
-            row = bench.row(form, dtype, actor.n_weights, build, **torch_calls(actor, chunk))
+            calls = torch_calls(actor) if form == "lattice" else bench.wide_calls(actor)
+            row = bench.row(form, dtype, actor.n_weights, build, **calls)
             result = verify(actor, bench.law, n_points, n_points // 5)
             rows.append(row | {"exact": result.ok, "bound": result.bound, "max_error": result.max_error})
             if form != "lattice":
@@ -177,8 +182,8 @@ def published_row(bench: Bench) -> dict[str, Any]:
     network = PublishedNetwork(bench.law)
     build = time.perf_counter() - start
     size = sum(weight.numel() for weight in network.buffers())
-    row = bench.row("published layout, M = 500", "float64", size, build, **torch_calls(network, 10_000))
-    on_facets = verification_points(bench.law, 0, 20_000, np.random.default_rng(1))
+    row = bench.row("published layout, M = 500", "float64", size, build, **bench.wide_calls(network))
+    on_facets = verification_points(bench.law, 0, 4_000 if bench.short else 20_000, np.random.default_rng(1))
     on_facets = torch.from_numpy(on_facets[bench.law.locate(on_facets) >= 0])
     lost = torch.cat([network.chosen(part).sum(dim=1) < 1 for part in on_facets.split(10_000)])
     return row | {"lost_on_facets": float(lost.double().mean())}
