@@ -1,5 +1,6 @@
 """The page of a training run: its numbers against rollouts written out here, and nothing loaded from outside."""
 
+import dataclasses
 import html.parser
 import json
 from dataclasses import dataclass
@@ -10,9 +11,10 @@ import numpy as np
 import torch
 
 from yannctl import rl
-from yannctl.cli.training_comparison import changes
+from yannctl.cli import training_page
+from yannctl.cli.training_comparison import Comparison, changes
 from yannctl.cli.training_page import write_training_page
-from yannctl.models import DifferentialDrive
+from yannctl.models import CSTR, DifferentialDrive
 from yannctl.plant import AbstractPlant, vector
 from yannctl.rl.environment import PlantEnvironment
 from yannctl.rl.networks import CentreLaw
@@ -169,6 +171,22 @@ def test_numbers_are_those_of_rollouts_and_of_the_gate(tmp_path):
         assert said in text
     assert "dsact.std" not in text
     assert "No safety claim of any kind" in text
+
+
+def test_what_the_gate_took_for_the_plant_is_shown(tmp_path):
+    plant = CSTR()
+    event = dataclasses.replace(
+        EVENTS[1], model="fitted", parameters={"k0": 7.7e10, "UA": 46100.0}, standard_errors={"k0": 1.2e7, "UA": 31.0},
+        plant_episodes=3, model_optimism=0.25,
+    )  # fmt: skip
+    result = rl.TrainingResult(Gain([[0.0], [0.0]]), Gain([[0.0], [0.0]]), [], [event], 1.0)
+    comparison = Comparison(plant, np.zeros((1, 2)), {}, {}, np.sin, np.sin, "")
+    (section,) = training_page._model(training_page.Told(result, {}, {}, comparison, tmp_path))
+    rows = {row[0]: row[1:] for row in section.rows}
+    assert rows["UA"] == ["46100", "31", "45000 to 55000", "J/(min K)"]
+    assert "estimated from the transitions" in section.text
+    assert "3 logged episodes" in section.text
+    assert "+0.25" in section.text
 
 
 def test_five_states_two_inputs_behind_a_filter(tmp_path):

@@ -75,6 +75,7 @@ def write_training_page(
         *_courses(told),
         *_progress(told),
         *_decisions(told),
+        *_model(told),
         *_filter(told),
         _limits(told),
         _settings(told),
@@ -277,6 +278,32 @@ def _decisions(told: Told) -> list[Section]:
     if len(shown) < len(events):
         text += f" {len(shown)} of {len(events)} decisions are shown; all are in gate.jsonl."
     return [Section("Decisions of the gate" if told.gated else "Evaluations", text, columns, rows)]
+
+
+def _model(told: Told) -> list[Section]:
+    """What the gate took for the plant at its last test, where it asked the data."""
+    known = [event for event in told.result.gate_events if event.parameters]
+    if not known or told.comparison is None:
+        return []
+    last, plant = known[-1], told.comparison.plant
+    rows = []
+    for name, value in last.parameters.items():
+        error, interval = last.standard_errors.get(name), plant.uncertain[name]
+        doubt = "not asked yet" if error is None else f"{error:.2g}"
+        rows.append([name, f"{value:.5g}", doubt, f"{interval.low:.5g} to {interval.high:.5g}", interval.unit or "–"])
+    kinds = {
+        "fitted": "the parameters were estimated from the transitions of this run",
+        "ranges": "the plant was not known yet, so a candidate had to be better at every corner of the declared ranges",
+    }
+    text = f"At step {last.step} {kinds.get(last.model, 'the data sheet was taken')}. "
+    text += f"Doubt: {last.doubt}. " if last.doubt else "The model's form explains the plant's data. "
+    if last.plant_episodes:
+        text += (
+            f"Over {last.plant_episodes} logged episodes of the deployed policy the model promised "
+            f"{last.model_optimism:+.4g} more than the plant gave, on average."
+        )
+    columns = ("parameter", "taken as", "standard error", "declared range", "unit")
+    return [Section("What the gate took for the plant", text, columns, rows)]
 
 
 def _filter(told: Told) -> list[Section]:

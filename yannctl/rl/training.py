@@ -74,7 +74,9 @@ class TrainingResult:
     def __repr__(self) -> str:
         promoted = sum(event.decision == "promoted" for event in self.gate_events)
         last = f", deployed return {self.history[-1]['deployed_return']:.1f}" if self.history else ""
-        return f"TrainingResult({len(self.gate_events)} gate tests, {promoted} promoted{last}, {self.seconds:.0f} s)"
+        tests = sum(event.index > 0 for event in self.gate_events)
+        guard = "no filter" if self.safeguard.filter is None else f"filter {self.safeguard.name}"
+        return f"TrainingResult({tests} gate tests, {promoted} promoted{last}, {guard}, {self.seconds:.0f} s)"
 
 
 def train(
