@@ -101,7 +101,7 @@ axes[1, 2].plot(heat, main + solvent, color=red, lw=2, label="heat of both react
 for value, style in ((float(U), "-"), (plant.U_max, "--")):
     taken = flow * (heat - plant.Tf) + 3600 * plant.area * value / (plant.V * plant.heat_capacity) * (heat - plant.Tc)
     axes[1, 2].plot(heat, taken, style, color=blue, lw=2, label=f"taken by flow and coolant, U = {value:.0f}")
-axes[1, 2].plot(T, flow * (T - plant.Tf) + 3600 * plant.area * float(U) / 8e6 * (T - plant.Tc), "k+", ms=13, mew=2)
+axes[1, 2].plot(T, np.interp(T, heat, main + solvent), "k+", ms=13, mew=2)
 axes[1, 2].axvline(plant.T_max, color="#b91c1c", lw=1.5)
 axes[1, 2].set(title="Why 450 K is unstable and 480 K the end", xlabel="T [K]", ylabel="heat [K/h]", ylim=(0, 250))
 axes[1, 2].legend(frameon=False, fontsize=9)

@@ -33,7 +33,7 @@ def test_full_cooling_keeps_the_border_for_every_parameter_by_another_integrator
     plant = RunawayReactor()
     assert kept.room > 0.05
     assert float(kept.border(plant.x_equilibrium[0])) > plant.set_point + 10
-    for CA in (0.9, 1.8, 3.0, 4.2):
+    for CA in (0.9, 3.0):
         for p in corners(plant):
             own = plant.perturbed(p)
             start = [CA, CA + kept.excess, plant.CSf, float(kept.border(CA))]
