@@ -8,7 +8,12 @@ import subprocess
 import numpy as np
 import pytest
 
+from yannctl.controllers import Lqr
+from yannctl.hil.blend import Blended
 from yannctl.hil.chaos_links import free_port
+from yannctl.hil.configuration import read_configuration
+from yannctl.hil.live_view import LiveView
+from yannctl.hil.operator_port import OperatorPort
 from yannctl.hil.rendezvous import latch, rendezvous, unlatch
 from yannctl.hil.report import LoopState, Source
 from yannctl.hil.rig import RigError
@@ -142,6 +147,22 @@ def test_the_live_view_shows_the_loop_and_its_keys_change_it(tmp_path, law_file,
     assert code == 1
     for word in ("Pendulum over simulated", "margin", "link age", "theta", "STOPPED", "by the operator's key"):
         assert word in screen, screen[-3000:]
+
+
+def test_each_key_sends_its_command(board, config):
+    view = LiveView(config, read_configuration(config))
+    blend = Blended(Lqr(np.zeros((1, 2))), Lqr(np.zeros((1, 2))), [-1.0], [1.0], 0.5)
+    view.key("+", board.read())  # no loop runs: nothing happens
+    BoardWriter(board, 0.1, np.full(2, -1.0), np.ones(2)).ticked(tick(authority=0.5))
+    operator, status = OperatorPort(view.names.port, blend), board.read()
+    for key, authority in (("+", 0.6), ("-", 0.4), ("0", 0.0), ("x", 0.0), ("=", 0.6)):
+        view.key(key, status)
+        assert operator.boundary() == ""
+        assert blend.authority == authority
+    for key in (" ", "q"):
+        view.key(key, status)
+        assert operator.boundary() == "by the operator's key"
+    operator.close()
 
 
 def test_without_a_terminal_there_is_no_live_view(tmp_path, law_file, command_line):
