@@ -11,7 +11,7 @@ from yannctl import rl
 from yannctl.assurance import SafetyFilter, certified
 from yannctl.assurance.coverage import cover
 from yannctl.errors import ModelError
-from yannctl.models import CSTR, DifferentialDrive, Pendulum
+from yannctl.models import CSTR, DifferentialDrive, Pendulum, RunawayReactor
 from yannctl.rl.safeguard import safeguard_of
 from yannctl.rl.task import task_of
 from yannctl.rl.transitions import read_records
@@ -165,6 +165,7 @@ def test_the_result_can_be_used_raw_and_filtered():
 
 
 REFUSED = {
+    "runaway": (RunawayReactor().perturbed({"A1": 1.2 * RunawayReactor().A1}), "covers A1"),
     "swing-up": (Pendulum(), "no hard limit"),
     "other rod": (Pendulum(task="upright", l=1.1), "l = 1, here 1.1"),
     "heavier": (Pendulum(task="upright", m=1.05), "m = 0.97 to 1.03, here 1.05"),
@@ -187,6 +188,7 @@ def test_a_plant_that_the_proof_does_not_cover_gets_no_filter(name):
 
 
 COVERED = {
+    "runaway-limit": RunawayReactor().perturbed({"A1": 1.08 * RunawayReactor().A1}),
     "pendulum-upright": Pendulum(task="upright", m=1.02, integrator="accurate"),
     "reactor-limit": CSTR(set_point=0.6, cost="QC", dt=0.05).perturbed({"k0": 1.08 * CSTR().k0, "UA": 0.92 * 5e4}),
     "robot-stop": DifferentialDrive(bend=4.0, v_ref=0.1).perturbed({"lag": 0.2, "speed_gain": 0.9}),

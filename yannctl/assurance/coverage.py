@@ -14,6 +14,7 @@ from yannctl.errors import ModelError
 from yannctl.plant import AbstractPlant
 
 from .certificate import Certificate
+from .runaway_set import runaway_barrier
 from .safe_set import AbstractSafeSet, PolytopicSet
 from .safety_filter import SafetyFilter
 from .targets import TARGETS, certified, reactor_barrier, robot_stopping_set
@@ -167,6 +168,13 @@ def _stopping(plant: Any) -> tuple[AbstractSafeSet, Certificate | None, dict[str
     return stopping, None, ends, note
 
 
+def _runaway(plant: Any) -> tuple[AbstractSafeSet, Certificate | None, dict[str, Interval], str]:
+    own = plant.nominal
+    low, high = own.parameter_ranges
+    ends = dict(zip(own.parameter_names, zip(low.tolist(), high.tolist(), strict=True), strict=True))
+    return runaway_barrier(own), None, ends, f"T <= {own.T_max:g} K for the parameters' declared ranges, feed as stated"
+
+
 def _pendulum(plant: Any) -> AbstractPlant:
     from yannctl.models import Pendulum
 
@@ -191,6 +199,10 @@ def _robot(plant: Any) -> AbstractPlant:
     return DifferentialDrive(bend=plant.bend)
 
 
+def _own(plant: Any) -> AbstractPlant:
+    return plant.nominal
+
+
 _REACTOR_FREE = ("set_point", "cost", "integrator", "dt", "Tc_max")
 _PROOFS: dict[str, tuple[str, _Proof]] = {
     "pendulum-upright": ("Pendulum", _Proof(_pendulum, ("integrator", "task"), _polytopic("pendulum-upright"))),
@@ -200,4 +212,5 @@ _PROOFS: dict[str, tuple[str, _Proof]] = {
         "DifferentialDrive",
         _Proof(_robot, ("sharpness", "wavelength", "bend", "v_ref", "integrator"), _stopping),
     ),
+    "runaway-limit": ("RunawayReactor", _Proof(_own, ("integrator",), _runaway)),
 }

@@ -266,7 +266,7 @@ def courses(comparison: Comparison, narrow: bool = False) -> Figure:
                 block[len(shown) + j].step(time[:-1], course.u[k, :, j], where="post", **style)
         _mark_limits(block, plant, shown)
     for axis in axes[-1]:
-        axis.set_xlabel(f"time [{time_unit(plant)}]")
+        axis.set_xlabel(f"time [{plant.time_unit}]")
     figure.align_ylabels()
     figure.legend(
         *axes[0, 0].get_legend_handles_labels(), frameon=False, ncols=2, fontsize=9, loc="outside upper right"
@@ -292,15 +292,6 @@ def input_label(plant: AbstractPlant, j: int) -> str:
         j: the input.
     """
     return f"{plant.u_names[j]} [{plant.u_units[j]}]"
-
-
-def time_unit(plant: AbstractPlant) -> str:
-    """Unit of the sample period, from the units of the plant's rates.
-
-    Args:
-        plant: the plant.
-    """
-    return "min" if any("min" in interval.unit for interval in plant.uncertain.values()) else "s"
 
 
 def _shown(plant: AbstractPlant) -> list[int]:

@@ -212,7 +212,7 @@ def _largest(found: Comparison) -> list[Section]:
         x = course.x[k, step]
         before, after = (plant.clip(law(x[None]))[0] for law in (found.before, found.after))
         rows.append(
-            [f"{step * plant.dt:.4g} {drawn.time_unit(plant)}", *(f"{value:.4g}" for value in x),
+            [f"{step * plant.dt:.4g} {plant.time_unit}", *(f"{value:.4g}" for value in x),
              *(f"{a:.4g} → {b:.4g}" for a, b in zip(before, after, strict=True))]
         )  # fmt: skip
     columns = ["at", *(drawn.state_label(plant, i) for i in range(plant.nx))]
