@@ -28,9 +28,6 @@ class ModelSettings:
         final_rate: the rates fall from their settings to this share of them in the course of each such training.
         final_std: the noise of DSAC-T falls to this meanwhile, in half ranges.
         proposals: whether the critics learn from what was proposed as well as from what was applied.
-        refine_iterations: steps by the exact gradient of the simulated return after each such training; 0: none.
-        refine_batch: simulated episodes of each.
-        refine_rate: rate of these steps, which falls to a tenth of it.
         parameters: of simulated episodes while the plant is not known: "ranges" (uniform in the declared ranges) or
             "nominal".
         identify: whether the uncertain parameters are estimated from the plant's transitions before each gate test.
@@ -57,9 +54,6 @@ class ModelSettings:
     final_rate: float = 0.03
     final_std: float = 0.05
     proposals: bool = True
-    refine_iterations: int = 0
-    refine_batch: int = 64
-    refine_rate: float = 1e-3
     parameters: str = "ranges"
     identify: bool = True
     first_gate: int = 50
@@ -83,9 +77,8 @@ class ModelSettings:
             "capacity": 1,
             "members": 1,
             "gate_starts": 2,
-            "refine_batch": 1,
         }
-        for name in (*at_least, "pretrain_updates", "retrain_updates", "first_gate", "refine_iterations"):
+        for name in (*at_least, "pretrain_updates", "retrain_updates", "first_gate"):
             if getattr(self, name) < at_least.get(name, 0):
                 raise ModelError(
                     f"model.{name}", f"got {getattr(self, name)}, expected {at_least.get(name, 0)} or more"

@@ -28,7 +28,6 @@ from .fitted_gate import Episode, FittedGate, measure_optimism
 from .gate import GateEvent
 from .identification import Estimate, ParameterModel, Transitions, identify
 from .model_episodes import ModelEpisodes
-from .refinement import refine
 from .replay import Batch, Replay, as_batch
 from .settings import TrainingSettings
 from .stochastic import gaussian_entropy
@@ -220,8 +219,6 @@ class ModelTraining:
         run.learner.average.value.copy_(max(best, self._judge(judges), key=lambda each: each[0])[1])
         self._set_rates(1.0)
         self._set_noise(0.0)
-        if settings.refine_iterations:
-            self._refine(rng)
 
     def _judge(self, judges: tuple[np.ndarray, np.ndarray]) -> tuple[float, Tensor]:
         """Mean return of the averaged policy on common starts, and its weights: a learner wanders, the best is kept."""
@@ -231,21 +228,6 @@ class ModelTraining:
         returns = evaluate(run.averaged, self.plant, judges[0], length, judges[1], self.task.filter).returns
         self.steps += len(returns) * length
         return float(np.nan_to_num(returns.mean(), nan=-np.inf)), weights
-
-    def _refine(self, rng: np.random.Generator) -> None:
-        """Climb on from the learner's policy by the exact gradient of the return; the learner takes over the result."""
-        run, settings = self.run, self.settings
-        run.export()
-        _, phi, _, _, base, *_ = self.memory.table[: len(self.memory)].split(self.memory.widths, -1)
-        numbers = settings.refine_iterations, settings.refine_batch, settings.refine_rate
-        done = refine(run.learning, self.task, self.gate.belief, (phi, base), rng, run.generator, *numbers)
-        self.steps += done.steps
-        if not done.kept:
-            return
-        flat = torch.cat([tensor.reshape(-1) for tensor in run.learning.learned.state_dict().values()]).float()
-        actor = run.learner.actor
-        for weights in (actor.weights.value, actor.target_weights.value, run.learner.average.value):
-            weights[: len(flat)] = flat
 
     def _with_proposals(self, batch: Batch) -> Batch:
         """Every second action as it was proposed: what filter and actuators make of it is part of the plant.
