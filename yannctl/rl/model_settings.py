@@ -71,18 +71,11 @@ class ModelSettings:
             if getattr(self, name) not in choices:
                 expected = ", ".join(map(repr, choices))
                 raise ModelError(f"model.{name}", f"got {getattr(self, name)!r}, expected one of {expected}")
-        at_least = {
-            "updates_per_round": 1,
-            "episodes": 1,
-            "capacity": 1,
-            "members": 1,
-            "gate_starts": 2,
-        }
+        at_least = {"updates_per_round": 1, "episodes": 1, "capacity": 1, "members": 1, "gate_starts": 2}
         for name in (*at_least, "pretrain_updates", "retrain_updates", "first_gate"):
-            if getattr(self, name) < at_least.get(name, 0):
-                raise ModelError(
-                    f"model.{name}", f"got {getattr(self, name)}, expected {at_least.get(name, 0)} or more"
-                )
+            least = at_least.get(name, 0)
+            if getattr(self, name) < least:
+                raise ModelError(f"model.{name}", f"got {getattr(self, name)}, expected {least} or more")
         for name in ("wide", "replay_share", "final_rate", "plant_rate", "std", "final_std"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ModelError(f"model.{name}", f"got {getattr(self, name)}, expected a share from 0 to 1")
