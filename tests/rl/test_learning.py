@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from yannctl.rl import DdpgSettings, DsactSettings, TrainingSettings, evaluate, train
+from yannctl.rl.model_settings import ModelSettings
 
 RECIPE = TrainingSettings(
     width=32,
@@ -14,6 +15,7 @@ RECIPE = TrainingSettings(
     warmup_steps=100,
     gate_every=50,
     gate_starts=64,
+    model=ModelSettings(use="off"),
     dsact=DsactSettings(actor_rate=2e-3, critic_rate=2e-3),
     ddpg=DdpgSettings(actor_rate=2e-3, critic_rate=2e-3, std=0.3),
 )
