@@ -76,6 +76,7 @@ def run(
     again: Sequence[str] = (),
     steps: int | None = None,
     say: Callable[[str], None] = print,
+    show: bool = False,
 ) -> dict[str, Any]:
     """Make the rows that are missing, then the tables of all rows asked for.
 
@@ -88,6 +89,7 @@ def run(
         again: methods whose rows are made anew even where they are there.
         steps: budget of plant steps instead of each task's own.
         say: called with a line when a row is done.
+        show: make nothing, only the tables of the rows that are there.
 
     Returns:
         Tables by task, and whether all targets hold.
@@ -106,7 +108,8 @@ def run(
         seeds, steps = (0,), steps or SHORT_STEPS
     with tempfile.TemporaryDirectory() as spare:
         folder = results or (Path(spare) if short else RESULTS)
-        rows = _make(_queue(found, wanted, seeds, steps, short), found, folder, again, say)
+        jobs = _queue(found, wanted, seeds, steps, short)
+        rows = _read(jobs, folder) if show else _make(jobs, found, folder, again, say)
         summary = summarise(rows)
         if results is not None:
             draw(summary, folder / "curves.png")
@@ -160,6 +163,12 @@ def _make(
     return rows
 
 
+def _read(jobs: list[Job], folder: Path) -> list[dict[str, Any]]:
+    """Read the rows that are there."""
+    found = (read_row(folder / job.file(seed)) for job in jobs for seed in job.seeds or (None,))
+    return [row for row in found if row is not None]
+
+
 def read_row(path: Path) -> dict[str, Any] | None:
     """Read a row.
 
@@ -203,12 +212,13 @@ def main() -> None:
     parser.add_argument("--steps", type=int)
     parser.add_argument("--rows", type=Path)
     parser.add_argument("--again", default="")
+    parser.add_argument("--show", action="store_true", help="make no rows, only the tables of those there")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--tables", type=Path, help="folder for the tables, a JSON file a task")
     given = parser.parse_args()
     result = run(
         given.short, names(given.tasks), names(given.methods), numbers(given.seeds), given.rows,
-        names(given.again), given.steps, lambda line: print(line, flush=True),
+        names(given.again), given.steps, lambda line: print(line, flush=True), given.show,
     )  # fmt: skip
     print(table(result))
     if given.json:

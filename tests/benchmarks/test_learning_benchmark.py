@@ -165,6 +165,16 @@ def test_rows_that_are_there_are_kept_unless_asked_for_again_or_torn(made_up, tm
     assert made_up == [("td3-scratch", 1)]
 
 
+def test_tables_of_the_rows_that_are_there_make_none(made_up, tmp_path):
+    whole = learning.run(**ASKED, results=tmp_path)
+    made_up.clear()
+    (tmp_path / "pendulum-swingup_ours_02.json").unlink()
+    shown = learning.run(**ASKED, results=tmp_path, show=True)
+    assert made_up == []
+    assert shown["rows"] == whole["rows"] - 1
+    assert shown["tasks"]["pendulum-swingup:nominal"]["methods"]["ours"]["n"] == 2
+
+
 def test_summary_of_made_up_rows_by_hand(made_up, tmp_path):
     part = learning.run(**ASKED, results=tmp_path)["tasks"]["pendulum-swingup:nominal"]
     ours, peer = part["methods"]["ours"], part["methods"]["td3-scratch"]

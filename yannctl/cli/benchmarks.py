@@ -44,6 +44,7 @@ def bench(
         Path | None, typer.Option("--rows", help="learning: folder of the rows; those there are not made again.")
     ] = None,
     again: Annotated[str, typer.Option("--again", help="learning: methods to make again all the same.")] = "",
+    show: Annotated[bool, typer.Option("--show", help="learning: only the tables of the rows there.")] = False,
     json: Json = False,
 ) -> None:
     """Measure a stage side by side with its peers; a peer that is missing is a row `not installed`."""
@@ -51,9 +52,9 @@ def bench(
     benchmark = _load(what)
     if what is Benchmark.learning:
         asked = benchmark.names(tasks), benchmark.names(methods), benchmark.numbers(seeds)
-        result = benchmark.run(short, *asked, rows, benchmark.names(again), say=output.line)
-    elif tasks or methods or rows or again:
-        raise ModelError("--tasks, --methods, --rows, --again", f"bench {what.value} has no such rows")
+        result = benchmark.run(short, *asked, rows, benchmark.names(again), say=output.line, show=show)
+    elif tasks or methods or rows or again or show:
+        raise ModelError("--tasks, --methods, --rows, --again, --show", f"bench {what.value} has no such rows")
     else:
         result = benchmark.run(short=short)
     output.line(benchmark.table(result))
