@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 CLOSED = 0.95  # share of the gap that counts as closed
+NO_GAP = 1e-3  # of the linear law's cost: what is less is no gap to close
 RESAMPLES = 2000
 
 
@@ -17,8 +18,11 @@ def gap_closed(linear: float, best: float, cost: float) -> float:
         linear: mean cost of the linear law.
         best: mean cost of the best attainable.
         cost: mean cost of the policy.
+
+    Returns:
+        The share; NaN where there is no gap.
     """
-    return (linear - cost) / (linear - best)
+    return (linear - cost) / (linear - best) if linear - best > NO_GAP * linear else float("nan")
 
 
 def steps_to_close(

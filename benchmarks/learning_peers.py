@@ -31,6 +31,7 @@ class Scaled(gymnasium.Wrapper):
 
     def __init__(self, env: gymnasium.Env, plant: AbstractPlant) -> None:
         super().__init__(env)
+        self.plant = plant
         self.features = Features(plant.x_min, plant.x_max, plant.angles, periods=plant.periods)
         self.middle, self.half = (plant.u_max + plant.u_min) / 2, (plant.u_max - plant.u_min) / 2
         wide = np.full(self.features.size, np.inf, np.float32)
@@ -45,7 +46,8 @@ class Scaled(gymnasium.Wrapper):
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Apply an action."""
-        x, reward, ended, cut, info = self.env.step(self.middle + self.half * np.asarray(action, float))
+        u = self.plant.clip(self.middle + self.half * np.asarray(action, float))  # before the filter, as for ours
+        x, reward, ended, cut, info = self.env.step(u)
         return self._seen(x), float(reward), ended, cut, info
 
     def _seen(self, x: np.ndarray) -> np.ndarray:

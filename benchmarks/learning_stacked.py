@@ -9,7 +9,9 @@ from learning_rows import EVERY, METHODS, Judge, Recorder, begun, finished, sett
 from yannctl import rl
 from yannctl.rl.networks import CentreLaw
 from yannctl.rl.run import Run
+from yannctl.rl.safeguard import safeguard_of
 from yannctl.rl.seeds import Stack
+from yannctl.rl.task import task_of
 from yannctl.scenarios.learning import LearningTask
 
 
@@ -30,10 +32,11 @@ def train_stacked(task: LearningTask, name: str, seeds: Sequence[int], steps: in
     judges = [Judge(task, Recorder(task.environment(method.filtered))) for _ in seeds]
     rows = [begun(task, name, seed) for seed in seeds]
     try:
-        runs = [
-            Run(None, None, judge.recorder, method.algorithm, seed, settings)
-            for judge, seed in zip(judges, seeds, strict=True)
-        ]
+        runs = []
+        for judge, seed in zip(judges, seeds, strict=True):
+            env = judge.recorder
+            keep = safeguard_of(env, task_of(env), "auto" if method.filtered else "none")
+            runs.append(Run(None, None, env, method.algorithm, seed, settings, keep))
         stack = Stack(runs)
         for judge in judges:
             judge.look(0, CentreLaw(task.nominal.u_min, task.nominal.u_max))

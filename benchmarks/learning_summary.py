@@ -22,6 +22,7 @@ SCRATCH = (*ONE_UPDATE, *EQUAL, "scratch-unfiltered")
 OURS = "ours"
 GAP_TARGETS = {"pendulum-swingup": 0.95, "cstr-setpoint": 0.90, "robot-kappa6": 0.80}
 GAIN_TASKS = ("cstr-setpoint", "robot-kappa6")
+FILTERED = ("cstr-setpoint", "robot-kappa6", "pendulum-upright")
 
 
 def summarise(rows: Sequence[Row]) -> dict[str, Any]:
@@ -98,7 +99,7 @@ def _curve(rows: list[Row]) -> dict[str, Any]:
     rows = [row for row in rows if [entry["step"] for entry in row["curve"]] == steps]
     found: dict[str, Any] = {"steps": steps}
     for who in ("learning", "deployed"):
-        if who in rows[0]["curve"][-1]:
+        if all(who in row["curve"][-1] for row in rows):
             costs = np.array([[entry[who] for entry in row["curve"]] for row in rows])
             low, middle, high = (np.quantile(costs, share, axis=0).tolist() for share in (0.25, 0.5, 0.75))
             found[who] = {"low": low, "median": middle, "high": high}
@@ -115,6 +116,7 @@ def _seed(row: Row, linear: float, best: float) -> dict[str, Any]:
         "seed": row["seed"],
         "gap_deployed": gap_closed(linear, best, deployed[-1]),
         "gap_learning": gap_closed(linear, best, learning[-1]),
+        "over_best": deployed[-1] / best - 1.0,
         "steps_deployed": steps_to_close(steps, deployed, linear, best),
         "steps_learning": steps_to_close(steps, learning, linear, best),
         "steps_learning_stays": steps_to_stay(steps, learning, linear, best),
@@ -174,54 +176,46 @@ def _ratio(own: float, other: float) -> float | None:
 
 
 def _targets(task: str, result: dict[str, Any]) -> list[dict[str, Any]]:
+    """The figures of merit with what they should reach; those about a gap only where there is one."""
     ours, comparison = result["methods"][OURS], result["comparison"]
     figures = {key: value["median"] for key, value in ours["figures"].items()}
     worst = min(seed["worst_deployed_minus_linear"] for seed in ours["seeds"])
     bound = min(seed["worst_gain_bound"] for seed in ours["seeds"])
+    gain, low, _ = comparison["gain_over_best_rival"]
     found = [
-        _target(
-            "deployed - linear, worst evaluation of all seeds",
-            worst,
-            ">= 0 within the test's error",
-            bound >= 0,
-        ),
+        _target("deployed - linear, worst evaluation of all seeds", worst, ">= 0 within the test's error", bound >= 0)
     ]
     if task in GAP_TARGETS:
-        share = GAP_TARGETS[task]
-        found.append(
-            _target(
-                "gap closed at the end, median",
-                figures["gap_deployed"],
-                f">= {share}",
-                figures["gap_deployed"] >= share,
-            )
-        )
+        share, closed = GAP_TARGETS[task], figures["gap_deployed"]
+        found.append(_target("gap closed at the end, median", closed, f">= {share}", closed >= share))
+        found += _ratios(comparison)
     if task in GAIN_TASKS:
-        gain, low, _ = comparison["gain_over_best_rival"]
-        found.append(
-            _target("cheaper than the best linear rival", gain, ">= 0.05, interval above 0", gain >= 0.05 and low > 0)
-        )
-    for key, limit in (("published", 0.33), ("equal_updates", 0.8)):
-        if key in comparison:
-            part = comparison[key]
-            ratio = part["ratio"]
-            found.append(
-                _target(
-                    f"steps to 95 %, ours / {part['peer']}", ratio, f"<= {limit}", ratio is not None and ratio <= limit
-                )
-            )
-            if key == "published":
-                paid = part["regret_ratio"]
-                found.append(
-                    _target(
-                        f"cost above optimum, ours / {part['peer']}", paid, "<= 0.33", paid is not None and paid <= 0.33
-                    )
-                )
-    if task != "pendulum-swingup":
+        ok = gain >= 0.05 and low > 0
+        found.append(_target("cheaper than the best linear rival", gain, ">= 0.05, interval above 0", ok))
+    if task in FILTERED:
         violations = sum(seed["violations_training"] for seed in ours["seeds"])
-        found.append(_target("hard violations in training, all seeds", violations, "0", violations == 0))
-        share = figures["interventions_deployed"]
-        found.append(_target("inputs of the deployed policy that the filter changes", share, "<= 0.05", share <= 0.05))
+        over, share = figures["over_best"], figures["interventions_deployed"]
+        found += [
+            _target("hard violations in training, all seeds", violations, "0", violations == 0),
+            _target("final cost over the best behind the filter", over, "<= 0.02", over <= 0.02),
+            _target("inputs of the deployed policy that the filter changes", share, "<= 0.05", share <= 0.05),
+        ]
+    return found
+
+
+def _ratios(comparison: dict[str, Any]) -> list[dict[str, Any]]:
+    """Steps and cost against the best learner from scratch."""
+    found = []
+    for key, limit in (("published", 0.33), ("equal_updates", 0.8)):
+        part = comparison.get(key)
+        if part is None:
+            continue
+        ratio, paid, peer = part["ratio"], part["regret_ratio"], part["peer"]
+        ok = ratio is not None and ratio <= limit
+        found.append(_target(f"steps to 95 %, ours / {peer}", ratio, f"<= {limit}", ok))
+        if key == "published":
+            ok = paid is not None and paid <= 0.33
+            found.append(_target(f"cost above optimum, ours / {peer}", paid, "<= 0.33", ok))
     return found
 
 

@@ -49,7 +49,9 @@ def _methods(methods: dict[str, Any]) -> list[str]:
 
 
 def _figure(value: Any, form: str) -> str:
-    return "never" if value is None or math.isinf(value) else form.format(value)
+    if value is None or math.isinf(value):
+        return "never"
+    return "no gap" if math.isnan(value) else form.format(value)
 
 
 def _target(target: dict[str, Any]) -> str:

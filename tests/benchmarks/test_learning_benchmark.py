@@ -21,6 +21,7 @@ STEPS = [0, 100, 200, 300, 400]
 def test_gap_closed_by_hand():
     assert metrics.gap_closed(100.0, 20.0, 24.0) == pytest.approx(0.95)
     assert metrics.gap_closed(100.0, 20.0, 110.0) == pytest.approx(-0.125)
+    assert np.isnan(metrics.gap_closed(100.0, 99.95, 99.0))
 
 
 def test_steps_to_close_is_the_first_evaluation_that_reaches_the_share():

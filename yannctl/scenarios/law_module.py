@@ -1,4 +1,4 @@
-"""A controller without memory as a torch module: a law that learning starts from where no explicit one is at hand."""
+"""Torch modules around laws: a controller without memory to start from, a policy within the actuator's limits."""
 
 from typing import Any
 
@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from yannctl.controllers import AbstractController
+from yannctl.plant import AbstractPlant
 
 
 class ControllerLaw(nn.Module):
@@ -38,3 +39,29 @@ class ControllerLaw(nn.Module):
     def __deepcopy__(self, memo: dict[int, Any]) -> "ControllerLaw":
         """Share the controller: it does not learn, and solvers cannot be copied."""
         return ControllerLaw(self.controller)
+
+
+class LimitedPolicy(nn.Module):
+    """u = clip(policy(x)), by the plant's own limits, those that inputs share included; no gradient passes.
+
+    Args:
+        policy: x (..., nx) -> u (..., nu).
+        plant: the plant.
+    """
+
+    def __init__(self, policy: nn.Module, plant: AbstractPlant) -> None:
+        super().__init__()
+        self.policy, self.plant = policy, plant
+
+    @torch.no_grad()
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Evaluate the policy and clip.
+
+        Args:
+            x: (..., nx) states [physical units].
+
+        Returns:
+            (..., nu) inputs [physical units].
+        """
+        u = self.policy(x)
+        return torch.from_numpy(self.plant.clip(u.double().cpu().numpy())).to(u)

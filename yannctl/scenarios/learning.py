@@ -180,6 +180,8 @@ class LearningTask:
     def evaluate(self, policy: "AbstractController | torch.nn.Module", filtered: bool = True) -> Evaluation:
         """Run a policy on the common test starts and true plants, in the closed loop of all comparisons.
 
+        The actuator's own limits act on a torch policy before the filter, as they do while it is trained.
+
         Args:
             policy: a controller, or a torch module x (n, nx) -> u (n, nu).
             filtered: put the filter behind it, where there is one and the controller has none of its own.
@@ -191,7 +193,9 @@ class LearningTask:
 
         plant = self.nominal
         if not isinstance(policy, AbstractController):
-            policy = NetworkController(policy, plant.nx, plant.nu, plant.u_min, plant.u_max)
+            from .law_module import LimitedPolicy
+
+            policy = NetworkController(LimitedPolicy(policy, plant), plant.nx, plant.nu)
         if filtered and self.safety_filter is not None and not isinstance(policy, Guarded):
             policy = Guarded(policy, self.safety_filter)
         runs = simulate(self.scenario, self.test_world, policy)
