@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 MODEL_STREAM = 5  # of the run's seed, apart from the episodes' and the gate's
 FILLING_ROUNDS = 20  # steps of the simulated episodes before the first update of a training
 DATA = 2000  # latest transitions of the plant that the parameters are fitted to
+FEWEST_EPISODES = 2  # of which they may come, or a plant that differs from one to the next would count as known
 EPISODES = 20  # latest episodes that the model is held against
 STEADY = 0.6  # of a training on the model before the rates fall
 TRIALS, JUDGES = 15, 128  # how often the averaged policy is judged in a training on the model, on so many starts
@@ -129,7 +130,10 @@ class ModelTraining:
             TrainingError: if the learner diverges again and again.
         """
         if self.parameters is not None and self.run.replay.added:
-            self.gate.belief = self.gate.belief.with_estimate(identify(self.parameters, self._data()))
+            estimate = identify(self.parameters, self._data())
+            if not estimate.doubt and len(self._episodes(DATA)) < FEWEST_EPISODES:
+                estimate = replace(estimate, doubt="one episode cannot show whether the parameters stay")
+            self.gate.belief = self.gate.belief.with_estimate(estimate)
         self.gate.optimism = self._optimism()
         if self.settings.retrain_updates and self.gate.belief.moved(self.trained_on, self.settings.moved):
             self._train(self.settings.retrain_updates)
@@ -286,12 +290,18 @@ class ModelTraining:
     def _optimism(self) -> np.ndarray:
         """What the model makes of the episodes that the deployed policy has driven."""
         run, belief = self.run, self.gate.belief
-        rows = run.replay.latest(min(run.replay.added - self.since, DATA))
-        if not len(rows) or not belief.known:
+        episodes = self._episodes(min(run.replay.added - self.since, DATA))
+        if not episodes or not belief.known:
             return np.zeros(0)
         assert belief.estimate is not None
-        episodes = [piece for i in range(len(run.fleet)) for piece in self._pieces(rows[i :: len(run.fleet)])]
         return measure_optimism(self.task, run.deployed, episodes[-EPISODES:], belief.estimate.p)
+
+    def _episodes(self, n: int) -> list[Episode]:
+        """The plant's latest n transitions as pieces of episodes."""
+        rows, side_by_side = self.run.replay.latest(n), len(self.run.fleet)
+        if not len(rows):
+            return []
+        return [piece for i in range(side_by_side) for piece in self._pieces(rows[i::side_by_side])]
 
     def _pieces(self, rows: Tensor) -> list[Episode]:
         """Cut one environment's rows where an episode ended."""
