@@ -6,7 +6,7 @@
 | 2 | `bound_inclusion(sampled, domain, errors)` | `Inclusion`: linear models and W that hold every successor |
 | 3 | `certify(statement, domain, inclusion)` | `Certificate`: invariant set, corner inputs, filter rows, proof |
 | 4 | `save_certificate`, `load_certificate` | the signed file; loading proves it again, exactly |
-| 5 | `SafetyFilter(PolytopicSet(certificate))` | the filter u_safe = filter(x, u), with recovery and trip |
+| 5 | `SafetyFilter(certificate.safe_set())` | the filter u_safe = filter(x, u), with recovery and trip |
 | 6 | `attack(target(name), policy, steps)` | attacks on the filtered nonlinear plant, counted |
 """
 
@@ -31,8 +31,9 @@ from .falsifier import POLICIES, Attack, Target, attack
 from .filtered import Filtered, guard
 from .inclusion import Domain, Errors, Inclusion, bound_inclusion
 from .monitor import ResidualMonitor
+from .projection_filter import ProjectionFilter
 from .runaway_set import RunawaySet, runaway_barrier
-from .safe_set import AbstractSafeSet, PolytopicSet
+from .safe_set import AbstractSafeSet, CertifiedPolytope, PolytopicSet, ProjectedSet
 from .safety_filter import Decision, SafetyFilter
 from .sampled_map import DiscreteMap, Flow
 from .searched_attack import SEARCH, can_search, search_attack
@@ -51,6 +52,7 @@ __all__ = [
     "Attack",
     "BarrierSet",
     "Certificate",
+    "CertifiedPolytope",
     "CheckReport",
     "ClipFilter",
     "Decision",
@@ -62,6 +64,8 @@ __all__ = [
     "Flow",
     "Inclusion",
     "PolytopicSet",
+    "ProjectedSet",
+    "ProjectionFilter",
     "Remedy",
     "ResidualMonitor",
     "RunawaySet",

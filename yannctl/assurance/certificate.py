@@ -18,14 +18,17 @@ from yannctl.files import write_whole
 
 from .checker import CheckReport, check_polytopic
 from .clip_filter import ClipFilter
-from .filter_rows import FilterRows, clip_from_rows, needed_rows
+from .filter_rows import FilterRows, clip_from_rows, held_rows, needed_rows
 from .inclusion import Domain, Inclusion
 from .invariant_set import InvariantSet, invariant_set, state_box
 from .signature import header_of, read_bounded, sign, verify_signature
 
 if TYPE_CHECKING:
+    from yannctl.pwa import Settings
+
     from .analytic_certificate import AnalyticCertificate
-    from .safe_set import PolytopicSet
+    from .projection_filter import ProjectionFilter
+    from .safe_set import CertifiedPolytope
 
 KIND = "yannctl certificate"
 VERSION = 1
@@ -97,11 +100,18 @@ class Certificate:
         """Volume of the set over that of the declared box."""
         return self.found.share
 
-    def safe_set(self) -> "PolytopicSet":
-        """Give the set, ready for `SafetyFilter`."""
-        from .safe_set import PolytopicSet
+    def safe_set(self, settings: "Settings | None" = None) -> "CertifiedPolytope":
+        """Give the set, ready for `SafetyFilter`: one input is clipped, several are projected.
 
-        return PolytopicSet(self)
+        Args:
+            settings: limits of the explicit law of several inputs, None for its own.
+
+        Returns:
+            `PolytopicSet` or `ProjectedSet`.
+        """
+        from .safe_set import PolytopicSet, ProjectedSet
+
+        return PolytopicSet(self) if self.inclusion.nu == 1 else ProjectedSet(self, settings)
 
     def clip(self) -> ClipFilter:
         """Give the filter of a plant with one input.
@@ -113,11 +123,32 @@ class Certificate:
             ModelError: a plant of several inputs.
         """
         if self.inclusion.nu != 1:
-            raise ModelError("certificate", f"has {self.inclusion.nu} inputs", remedy="use the projection filter")
+            raise ModelError("certificate", f"has {self.inclusion.nu} inputs", remedy="use projection()")
         d, rows = self.domain, self.rows
         return clip_from_rows(
             self.found.H, self.found.h, self.inclusion, rows.kept, rows.tightening, d.u_min, d.u_max, d.u_rate
         )
+
+    def projection(self, settings: "Settings | None" = None) -> "ProjectionFilter":
+        """Give the filter of a plant with any number of inputs, solved into an explicit law.
+
+        Args:
+            settings: limits of the explicit law, None for the filter's own.
+
+        Returns:
+            The filter.
+        """
+        from .projection_filter import ProjectionFilter
+
+        d, rows, found, nu = self.domain, self.rows, self.found, self.inclusion.nu
+        G, K, b = held_rows(found.H, found.h, self.inclusion, rows.kept, rows.tightening)
+        if d.u_rate.size:
+            # The last states are the input sent before: |u - sent| <= u_rate.
+            sent, change = np.eye(self.inclusion.nx)[-nu:], np.eye(nu)
+            G, K = np.vstack([G, -sent, sent]), np.vstack([K, change, -change])
+            b = np.concatenate([b, d.u_rate, d.u_rate])
+        low, high = found.vertices.min(axis=0), found.vertices.max(axis=0)
+        return ProjectionFilter(G, K, b, d.u_min, d.u_max, found.H, found.h, low, high, settings)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Give all numbers by name, as the checker and the file take them."""

@@ -15,7 +15,7 @@ from yannctl.plant import AbstractPlant
 
 from .certificate import Certificate
 from .runaway_set import runaway_barrier
-from .safe_set import AbstractSafeSet, PolytopicSet
+from .safe_set import AbstractSafeSet
 from .safety_filter import SafetyFilter
 from .targets import TARGETS, certified, reactor_barrier, robot_stopping_set
 
@@ -149,7 +149,7 @@ def _polytopic(name: str) -> Callable[[Any], tuple[AbstractSafeSet, Certificate 
         certificate = certified(name)[1]
         domain, said = certificate.domain, certificate.statement
         ends = zip(said.p_names, domain.p_min.tolist(), domain.p_max.tolist(), strict=True)
-        return PolytopicSet(certificate), certificate, {key: (low, high) for key, low, high in ends}, said.note
+        return certificate.safe_set(), certificate, {key: (low, high) for key, low, high in ends}, said.note
 
     return build
 

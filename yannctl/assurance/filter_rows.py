@@ -142,6 +142,29 @@ def _proofs(
     return proof, weights, np.array(missing, dtype=int)
 
 
+def held_rows(
+    H: Float[np.ndarray, "rows nx"],
+    h: Float[np.ndarray, " rows"],
+    inclusion: Inclusion,
+    kept: Int[np.ndarray, " kept"],
+    tightening: Float[np.ndarray, " rows"],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Give the rows that a filter holds, G x + K u <= b.
+
+    Args:
+        H: rows of C.
+        h: their right-hand sides.
+        inclusion: the models.
+        kept: indices of the rows to hold.
+        tightening: by how much each row of C is moved in for them.
+
+    Returns:
+        Coefficients of x (kept, nx), of u (kept, nu), and right-hand sides (kept,).
+    """
+    in_x, in_u, right = successor_rows(inclusion, H, h - tightening)
+    return in_x[kept], in_u[kept], right[kept]
+
+
 def clip_from_rows(
     H: Float[np.ndarray, "rows nx"],
     h: Float[np.ndarray, " rows"],
@@ -167,9 +190,9 @@ def clip_from_rows(
     Returns:
         The filter.
     """
-    in_x, in_u, right = successor_rows(inclusion, H, h - tightening)
-    k = in_u[kept, 0]
-    F, g = -in_x[kept] / k[:, None], right[kept] / k
+    in_x, in_u, right = held_rows(H, h, inclusion, kept, tightening)
+    k = in_u[:, 0]
+    F, g = -in_x / k[:, None], right / k
     up = k > 0
     same = np.zeros((u_rate.size, inclusion.nx))
     same[:, -1:] = 1.0

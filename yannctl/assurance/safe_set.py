@@ -2,14 +2,17 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from yannctl.errors import ModelError
+from yannctl.pwa import Settings
 from yannctl.types import ArrayLike, Bool, Float
 
 from .certificate import Certificate
 from .clip_filter import ClipFilter
+from .projection_filter import ProjectionFilter
 from .recovery import LineRecovery
 
 
@@ -95,8 +98,42 @@ class AbstractSafeSet(ABC):
         return np.asarray(self.margin(x) >= 0)
 
 
+class CertifiedPolytope(AbstractSafeSet):
+    """The set {x : H x <= h} of a certificate, however its filter is evaluated.
+
+    Args:
+        certificate: the certificate.
+    """
+
+    certificate: Certificate
+    _depth: Float[np.ndarray, " rows"]
+
+    def margin(self, x: ArrayLike) -> Float[np.ndarray, "..."]:
+        """Least slack of a row of C, as a share of its slack in the middle of C."""
+        found = self.certificate.found
+        with np.errstate(invalid="ignore"):
+            return np.asarray(((found.h - _states(x, self.nx) @ found.H.T) / self._depth).min(axis=-1))
+
+    def enclose(self, x: ArrayLike, u: ArrayLike) -> Float[np.ndarray, "*batch 2 nx"]:
+        """Hull of the models of one period, widened by W."""
+        inclusion = self.certificate.inclusion
+        one = inclusion.periods == 1
+        after = np.einsum("mij,...j->...mi", inclusion.A[one], _states(x, self.nx)) + inclusion.c[one]
+        after = after + np.einsum("mij,...j->...mi", inclusion.B[one], np.asarray(u, dtype=float))
+        w = inclusion.w[one]
+        return np.stack([(after - w).min(axis=-2), (after + w).max(axis=-2)], axis=-2)
+
+    def _prepare(self, **more: Any) -> None:
+        """Set what follows from the certificate."""
+        domain, found, inclusion = self.certificate.domain, self.certificate.found, self.certificate.inclusion
+        depth = found.h - found.H @ found.vertices.mean(axis=0)
+        made = {"nx": inclusion.nx, "nu": inclusion.nu, "u_min": domain.u_min, "u_max": domain.u_max, "_depth": depth}
+        for name, value in {**made, **more}.items():
+            object.__setattr__(self, name, value)
+
+
 @dataclass(frozen=True, eq=False)
-class PolytopicSet(AbstractSafeSet):
+class PolytopicSet(CertifiedPolytope):
     """The set of a certificate with one input.
 
     Args:
@@ -107,21 +144,8 @@ class PolytopicSet(AbstractSafeSet):
     clip: ClipFilter = field(init=False)
 
     def __post_init__(self) -> None:
-        domain, found = self.certificate.domain, self.certificate.found
         clip = self.certificate.clip()
-        middle = found.vertices.mean(axis=0)
-        made = {
-            "nx": self.certificate.inclusion.nx, "nu": 1, "u_min": domain.u_min, "u_max": domain.u_max, "clip": clip,
-            "_depth": found.h - found.H @ middle, "_lead": LineRecovery(clip),
-        }  # fmt: skip
-        for name, value in made.items():
-            object.__setattr__(self, name, value)
-
-    def margin(self, x: ArrayLike) -> Float[np.ndarray, "..."]:
-        """Least slack of a row of C, as a share of its slack in the middle of C."""
-        found = self.certificate.found
-        with np.errstate(invalid="ignore"):
-            return np.asarray(((found.h - _states(x, self.nx) @ found.H.T) / self._depth).min(axis=-1))
+        self._prepare(clip=clip, _lead=LineRecovery(clip))
 
     def interval(self, x: ArrayLike) -> Float[np.ndarray, "*batch 2"]:
         """Give the ends of the interval of safe inputs.
@@ -157,14 +181,34 @@ class PolytopicSet(AbstractSafeSet):
         )
         return np.array([value]) if value == value else None  # noqa: PLR0124  (NaN asks for the long way)
 
-    def enclose(self, x: ArrayLike, u: ArrayLike) -> Float[np.ndarray, "*batch 2 nx"]:
-        """Hull of the models of one period, widened by W."""
-        inclusion = self.certificate.inclusion
-        one = inclusion.periods == 1
-        after = np.einsum("mij,...j->...mi", inclusion.A[one], _states(x, self.nx)) + inclusion.c[one]
-        after = after + np.einsum("mij,...j->...mi", inclusion.B[one], np.asarray(u, dtype=float))
-        w = inclusion.w[one]
-        return np.stack([(after - w).min(axis=-2), (after + w).max(axis=-2)], axis=-2)
+
+@dataclass(frozen=True, eq=False)
+class ProjectedSet(CertifiedPolytope):
+    """The set of a certificate with several inputs; solving its filter takes seconds, once.
+
+    Args:
+        certificate: the certificate.
+        settings: limits of the filter's explicit law, None for its own.
+    """
+
+    certificate: Certificate
+    settings: Settings | None = None
+    projection: ProjectionFilter = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._prepare(projection=self.certificate.projection(self.settings))
+
+    def nearest(self, x: ArrayLike, u: ArrayLike) -> Float[np.ndarray, "*batch nu"]:
+        """Project on the safe inputs, each input in units of its range."""
+        return self.projection(x, u)
+
+    def action(self, x: ArrayLike) -> Float[np.ndarray, "*batch nu"]:
+        """Safe input with most room to the nearest row or bound."""
+        return self.projection.least(x)
+
+    def recover(self, x: ArrayLike) -> Float[np.ndarray, "*batch nu"]:
+        """Input whose worst row is violated least."""
+        return self.projection.least(x, outside=True)
 
 
 def _states(x: ArrayLike, nx: int) -> np.ndarray:

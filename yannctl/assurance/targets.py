@@ -12,7 +12,7 @@ from .certificate import Certificate
 from .designs import DESIGNS, Design, design, smooth_reactor_rate
 from .falsifier import Target
 from .runaway_set import runaway_barrier
-from .safe_set import AbstractSafeSet, PolytopicSet
+from .safe_set import AbstractSafeSet
 from .sampled_map import Flow
 from .stopping_set import StoppingSet
 
@@ -136,7 +136,7 @@ def _polytopic(name: str) -> Target:
     if chosen.delay:
         step = _delayed(step)
         low, high = np.concatenate([low, d.u_min]), np.concatenate([high, d.u_max])
-    safe_set, E = PolytopicSet(certificate), certificate.inclusion.sensor
+    safe_set, E = certificate.safe_set(), certificate.inclusion.sensor
     return Target(name, step, d.p_min, d.p_max, low, high, safe_set, starts, chosen.statement.dt, E)
 
 

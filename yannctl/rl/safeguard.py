@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from yannctl.assurance import AbstractSafeSet, Certificate, PolytopicSet, SafetyFilter
+from yannctl.assurance import AbstractSafeSet, Certificate, CertifiedPolytope, SafetyFilter
 from yannctl.assurance.coverage import cover
 from yannctl.errors import ModelError
 from yannctl.plant import AbstractPlant
@@ -192,9 +192,9 @@ def safeguard_of(env: gymnasium.Env, task: Task, wanted: Wanted = "auto") -> Saf
 def _given(wanted: Any, task: Task, redraw: bool) -> Safeguard:
     """A filter, set or certificate that the caller brings: what it says of itself must fit."""
     certificate = wanted if isinstance(wanted, Certificate) else None
-    safe_set = PolytopicSet(wanted) if isinstance(wanted, Certificate) else wanted
+    safe_set = wanted.safe_set() if isinstance(wanted, Certificate) else wanted
     made = safe_set if isinstance(safe_set, SafetyFilter) else SafetyFilter(safe_set)
-    if isinstance(made.safe_set, PolytopicSet):
+    if isinstance(made.safe_set, CertifiedPolytope):
         certificate = made.safe_set.certificate
     seen = task.nx if made.states is None else made.safe_set.nx
     if (made.safe_set.nx, made.safe_set.nu) != (seen, task.nu):
