@@ -73,7 +73,10 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         code = app(args=arguments, standalone_mode=False)
     except typer.TyperException as error:
-        _fail(error.format_message(), hint=_hint(error))
+        text = error.format_message().replace("Value error, ", "")
+        if not text:  # no command: the help is already there
+            sys.exit(2)
+        _fail(text, hint=_hint(error))
     except YannctlError as error:
         _fail(str(error))
     except OSError as error:

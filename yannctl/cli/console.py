@@ -79,7 +79,7 @@ def gate_lines(output: Output) -> Callable[[Any], None]:
 
     def show(event: Any) -> None:
         if not sys.stderr.isatty():
-            returns = f"candidate {event.candidate_return:.1f}, deployed before {event.deployed_return:.1f}"
+            returns = f"candidate {event.candidate_return:.4g}, deployed before {event.deployed_return:.4g}"
             output.line(f"  step {event.step}: {event.decision} ({returns})")
 
     return show

@@ -19,7 +19,13 @@ from .options import Json, Seed, Short
 
 
 def evaluate(
-    scenario: Annotated[str, typer.Argument(help="cstr-setpoint, cstr-startup, robot-kappa6, pendulum-swingup, …")],
+    scenario: Annotated[
+        str,
+        typer.Argument(
+            help="cstr-setpoint, cstr-startup, robot-kappa6, runaway-restart, pendulum-swingup, pendulum-upright or "
+            "pendulum-clipped."
+        ),
+    ],
     variant: Annotated[str | None, typer.Option("--variant", help="Condition; default the first.")] = None,
     starts: Annotated[int, typer.Option("--starts", min=2, help="Common random starts.")] = 100,
     seed: Seed = 0,

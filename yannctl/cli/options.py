@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object last on standard output.")]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Same seed, machine and threads: same numbers.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Same seed, machine and threads: same numbers.")]
 Short = Annotated[bool, typer.Option("--short", help="A form of about a minute; the exit code is the verdict.")]
 Trusted = Annotated[
     str | None,

@@ -23,23 +23,26 @@ LAW_FILE, PROBLEM_FILE, CONTROLLER_FILE = "law.safetensors", "problem.toml", "de
 
 
 Changes = Annotated[
-    list[str] | None, typer.Option("--set", help="Change a setting: name=value, e.g. dsact.actor_rate=3e-4; repeat.")
+    list[str] | None,
+    typer.Option("--set", metavar="TEXT", help="Change a setting: name=value, e.g. dsact.actor_rate=3e-4; repeat."),
 ]
 
 
 def train(
     env: Annotated[
-        str, typer.Option("--env", help="Environment id: a yannctl plant, or any with continuous actions.")
+        str, typer.Option("--env", metavar="ID", help="Environment: a yannctl plant, or any with continuous actions.")
     ] = "yannctl/Pendulum-v0",
     law: Annotated[Path | None, typer.Option("--law", help="Law file to start from; none: learn from scratch.")] = None,
     problem: Annotated[
         Path | None, typer.Option("--problem", help="Problem file: its law is solved and taken to start from.")
     ] = None,
     algorithm: Annotated[
-        Algorithm | None, typer.Option(help="Learning algorithm (default dsact; ddpg for --recipe published).")
+        Algorithm | None,
+        typer.Option(metavar="NAME", help="dsact, td3 or ddpg (default dsact; ddpg for --recipe published)."),
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(min=1, help="Steps on the plant, those before a resume included (default 4000).")
+        int | None,
+        typer.Option(min=1, metavar="N", help="Steps on the plant, those before a resume included (default 4000)."),
     ] = None,
     seed: Seed = 0,
     recipe: Annotated[
@@ -47,16 +50,19 @@ def train(
         typer.Option(
             "--recipe",
             "--profile",
+            metavar="NAME",
             help="recipe: ours, for a plant; fast: any environment; paper: DSAC-T as published; published: YANN-DDPG "
             "as published, with --problem.",
         ),
     ] = None,
     changes: Changes = None,
     rate: Annotated[
-        float | None, typer.Option(min=0.001, help="Asynchronous: a process of its own acts so many times a second.")
+        float | None,
+        typer.Option(min=0.001, metavar="HZ", help="Asynchronous: a process of its own acts so many times a second."),
     ] = None,
     rig: Annotated[
-        str | None, typer.Option(help="Asynchronous: module:function that gives (rig, judge) in place of the env.")
+        str | None,
+        typer.Option(metavar="TEXT", help="Asynchronous: module:function that gives (rig, judge) in place of the env."),
     ] = None,
     log: Annotated[
         Path | None, typer.Option("--log", help="Recorded transitions to start from: .csv, .parquet, transitions.bin.")
@@ -64,7 +70,8 @@ def train(
     filter: Annotated[
         str,
         typer.Option(
-            help="Certified filter that all inputs pass: auto (where a proof covers the plant), none, a name."
+            metavar="NAME",
+            help="Certified filter that all inputs pass: auto (where a proof covers the plant), none, a name.",
         ),
     ] = "auto",
     out: Annotated[Path, typer.Option("--out", "-o", help="Run folder: logs, checkpoints.")] = Path("runs/train"),
@@ -126,6 +133,8 @@ def _run(command: Command, environment: "gymnasium.Env", folder: Path, output: O
             filter=command.filter,
         )
     begun, show = (folder / "settings.json").exists(), gate_lines(output)
+    if not begun:
+        _announce_model(command, environment, settings, output)
     return rl.train(
         _actor(folder) if command.law else None,
         _critic(command, folder),
@@ -153,6 +162,18 @@ def _filter_line(command: Command, environment: "gymnasium.Env") -> str:
         return safeguard_of(environment, task, command.filter).line()
     except ModelError as error:
         raise ModelError("--filter", error.problem, remedy=error.remedy) from error
+
+
+def _announce_model(
+    command: Command, environment: "gymnasium.Env", settings: "rl.TrainingSettings", output: Output
+) -> None:
+    """Say that the first minutes go by without a step of the plant, where the run trains on the model first."""
+    from yannctl.rl.model_training import model_wanted
+    from yannctl.rl.task import task_of
+
+    updates, known = settings.model.pretrain_updates, task_of(environment).plant is not None
+    if updates and model_wanted(settings, command.law, known):
+        output.line(f"first {updates} updates on the plant's model, which takes minutes; then {command.steps} steps")
 
 
 def _recorded(command: Command, environment: "gymnasium.Env", folder: Path, output: Output) -> "rl.RecordedLog | None":
@@ -287,8 +308,8 @@ def _report(result: "rl.TrainingResult", out: Path, output: Output, more: dict[s
     facts = jsonlib.loads((out / "settings.json").read_text())["facts"]
     if result.history:
         output.line(
-            f"deployed policy ({facts['deployed']}): return {last['deployed_return']:.1f} "
-            f"(learning {last['learning_return']:.1f})"
+            f"deployed policy ({facts['deployed']}): return {last['deployed_return']:.4g} "
+            f"(learning {last['learning_return']:.4g})"
         )
     else:
         output.line("no comparison was made: the first comes after the warm-up; the deployed policy is the first one")

@@ -133,7 +133,7 @@ def _read(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str, str
     if os.path.isdir(path):
         raise FileFormatError(f"{path}: is a folder; give the file that `save` wrote")
     if not os.path.exists(path):
-        raise FileFormatError(f"{path}: no such file; give the file that `save` wrote")
+        raise FileFormatError(f"{path}: no such file; yannctl solve or `law.save` writes one")
     try:
         with safe_open(os.fspath(path), framework="numpy") as file:
             metadata = file.metadata() or {}

@@ -73,7 +73,7 @@ class TrainingResult:
 
     def __repr__(self) -> str:
         promoted = sum(event.decision == "promoted" for event in self.gate_events)
-        last = f", deployed return {self.history[-1]['deployed_return']:.1f}" if self.history else ""
+        last = f", deployed return {self.history[-1]['deployed_return']:.4g}" if self.history else ""
         tests = sum(event.index > 0 for event in self.gate_events)
         guard = "no filter" if self.safeguard.filter is None else f"filter {self.safeguard.name}"
         return f"TrainingResult({tests} gate tests, {promoted} promoted{last}, {guard}, {self.seconds:.0f} s)"
@@ -198,7 +198,7 @@ def _loop(run: Run, steps: int, log: RunLog, progress: bool, on_gate: OnGate | N
 
     def test() -> None:
         _test(run, log, time.perf_counter() - started, updates, on_gate)
-        bar.set_postfix_str(f"deployed {log.history[-1]['deployed_return']:.1f}")
+        bar.set_postfix_str(f"deployed {log.history[-1]['deployed_return']:.4g}")
 
     try:
         if run.pretrain_on_model(progress):
