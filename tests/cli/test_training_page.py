@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from yannctl import rl
-from yannctl.cli import training_page
+from yannctl.cli import training_comparison, training_page
 from yannctl.cli.training_comparison import Comparison, changes
 from yannctl.cli.training_page import write_training_page
 from yannctl.models import CSTR, DifferentialDrive
@@ -219,3 +219,14 @@ def test_an_environment_without_a_model_gets_a_page_too(tmp_path):
     assert found is None
     assert "there is no gate" in " ".join(page.words)
     assert "The law before and after" not in page.headings
+
+
+def test_a_grid_that_a_law_surpasses_is_no_bound(tmp_path, monkeypatch):
+    monkeypatch.setattr(training_comparison, "NODES", 4)
+    plant = Integrator()
+    page, found, _ = write(tmp_path, PlantEnvironment(plant), Gain([[-1.8]]), plant)
+    text = " ".join(page.words)
+    assert "optimum" not in found.rows
+    assert found.gap_closed() is None
+    assert "too coarse for this task" in text
+    assert "best state feedback (grid)" not in text
