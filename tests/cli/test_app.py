@@ -229,3 +229,24 @@ def test_interruption_is_one_line_and_130(monkeypatch, tmp_path, capsys):
     assert code == 130
     assert "--resume" in out
     assert err == "yannctl: interrupted\n"
+
+
+def test_no_command_shows_the_help_alone(capsys):
+    code, out, err = run([], capsys)
+    assert code == 2
+    assert "Usage" in out
+    assert not err
+
+
+def test_a_wrong_choice_is_named_without_the_librarys_words(capsys):
+    code, _, err = run(["bench", "learnin"], capsys)
+    assert code == 2
+    assert "'learnin' is not one of" in err
+    assert "Value error" not in err
+
+
+def test_help_of_train_fits_its_longest_setting(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    _, text, _ = run(["train", "--help"], capsys)
+    assert "dsact.actor_rate=3e-4" in text
+    assert "yannctl/Pendulum-v0" in text

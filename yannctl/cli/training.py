@@ -273,8 +273,11 @@ def _page(
         return {"report": path}
     mean, low, high = found.gain("tuned")
     before = "law" if command.law else "start"
-    interval = f"{mean:+.4g} (95 %: {low:+.4g} to {high:+.4g})"
-    output.line(f"deployed - {before} over {len(found.starts)} fresh common starts: {interval}")
+    if found.unchanged:
+        output.line(f"no candidate passed the gate: what is deployed is the {before} the run began with")
+    else:
+        interval = f"{mean:+.4g} (95 %: {low:+.4g} to {high:+.4g})"
+        output.line(f"deployed - {before} over {len(found.starts)} fresh common starts: {interval}")
     gain = {"gain": mean, "gain_interval": [low, high], "gap_closed": found.gap_closed()}
     return {"report": path, **gain, "deployed_interventions": float(found.rows["tuned"].interventions.mean())}
 

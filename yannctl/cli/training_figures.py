@@ -165,8 +165,9 @@ def progress(history: list[dict[str, Any]], levels: dict[str, float], narrow: bo
     deployed = [row["deployed_return"] for row in history]
     axis.step(steps, deployed, where="post", color=COLOURS["tuned"], lw=2.4, label="deployed policy")
     opened = [i for i, row in enumerate(history) if row["promoted"]]
-    axis.plot([steps[i] for i in opened], [deployed[i] for i in opened], "o", ms=6, color=COLOURS["tuned"],
-              markeredgecolor="white", label="gate opened")  # fmt: skip
+    if opened:
+        axis.plot([steps[i] for i in opened], [deployed[i] for i in opened], "o", ms=6, color=COLOURS["tuned"],
+                  markeredgecolor="white", label="gate opened")  # fmt: skip
     words = {"linear": "exact law", "optimum": "best known"}
     for name, level in levels.items():
         text = f"{words[name]} {level:.4g}"
