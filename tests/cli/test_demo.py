@@ -8,7 +8,8 @@ import pytest
 from yannctl import MpQp, solve_mpqp
 from yannctl.cli import figures
 from yannctl.cli.checks import compare_with_qp
-from yannctl.cli.pendulum_learning import mean_interval, returns_of, trace_of
+from yannctl.cli.intervals import mean_interval
+from yannctl.cli.pendulum_learning import returns_of, trace_of
 from yannctl.models import Pendulum
 
 

@@ -10,7 +10,7 @@ from yannctl import rl
 from yannctl.errors import ModelError
 from yannctl.models import Pendulum
 from yannctl.rl.construction import make_policy_network
-from yannctl.rl.networks import FlatWeights
+from yannctl.rl.descent import FlatWeights
 from yannctl.rl.published import PublishedActor, PublishedCritic
 from yannctl.rl.run import Run
 from yannctl.rl.settings import profile

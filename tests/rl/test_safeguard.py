@@ -9,6 +9,7 @@ import torch
 
 from yannctl import rl
 from yannctl.assurance import SafetyFilter, certified
+from yannctl.assurance.analytic_certificate import robot_stopping_certificate
 from yannctl.assurance.coverage import cover
 from yannctl.errors import ModelError
 from yannctl.models import CSTR, DifferentialDrive, Pendulum, RunawayReactor
@@ -232,3 +233,17 @@ def test_a_filter_that_is_asked_for_must_fit():
     assert safeguard_of(own, task).filter is own.unwrapped.filter
     loose = gymnasium.make("yannctl/CSTR-v0", filter=lambda x, u: u)
     assert "filter of its own" in safeguard_of(loose, task).line()
+
+
+def test_a_certificate_with_a_verified_border_gives_its_filter_to_its_own_plant_only():
+    certificate = robot_stopping_certificate()
+    env = gymnasium.make("yannctl/DifferentialDrive-v0")
+    found = safeguard_of(env, task_of(env), certificate)
+    x = np.array([[0.09, 1.0, 0.2, 0.0, 0.0]])
+    assert found.reason == certificate.statement.note
+    assert np.array_equal(
+        found(x, np.array([[0.22, 0.0]])), cover(DifferentialDrive()).filter.decide(x, [[0.22, 0.0]]).u
+    )
+    slower = dataclasses.replace(certificate, statement=dataclasses.replace(certificate.statement, dt=0.2))
+    with pytest.raises(ModelError, match=r"sampled every 0\.2"):
+        safeguard_of(env, task_of(env), slower)

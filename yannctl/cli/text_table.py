@@ -47,7 +47,7 @@ def wrapped(text: str, width: int) -> list[str]:
 
 def _joined(text: str) -> str:
     """Bind what belongs together: "5 %", "3 of 100"."""
-    return re.sub(r"(?<=\d) (?=%)|(?<=\d) (?=of \d)|(?<=\d of) (?=\d)", HARD_BLANK, text)
+    return re.sub(r"(?<=\d) (?=%[.:,;)]?(?: |$))|(?<=\d) (?=of \d)|(?<=\d of) (?=\d)", HARD_BLANK, text)
 
 
 def _blocks(least: list[int], width: int) -> list[list[int]]:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from yannctl.assurance import AbstractSafeSet, Certificate, CertifiedPolytope, SafetyFilter
+from yannctl.assurance import AbstractSafeSet, AnalyticCertificate, Certificate, CertifiedPolytope, SafetyFilter
 from yannctl.assurance.coverage import cover
 from yannctl.errors import ModelError
 from yannctl.plant import AbstractPlant
@@ -20,7 +20,7 @@ from yannctl.plant import AbstractPlant
 from .environment import PlantEnvironment
 from .task import Task
 
-Wanted = str | Certificate | AbstractSafeSet | SafetyFilter | None
+Wanted = str | Certificate | AnalyticCertificate | AbstractSafeSet | SafetyFilter | None
 MAX_DRAWS = 10_000  # starts drawn for one inside the set
 
 
@@ -191,25 +191,23 @@ def safeguard_of(env: gymnasium.Env, task: Task, wanted: Wanted = "auto") -> Saf
 
 def _given(wanted: Any, task: Task, redraw: bool) -> Safeguard:
     """A filter, set or certificate that the caller brings: what it says of itself must fit."""
-    certificate = wanted if isinstance(wanted, Certificate) else None
-    safe_set = wanted.safe_set() if isinstance(wanted, Certificate) else wanted
+    safe_set = wanted.safe_set() if isinstance(wanted, Certificate | AnalyticCertificate) else wanted
     made = safe_set if isinstance(safe_set, SafetyFilter) else SafetyFilter(safe_set)
-    if isinstance(made.safe_set, CertifiedPolytope):
-        certificate = made.safe_set.certificate
+    certificate = made.safe_set.certificate if isinstance(made.safe_set, CertifiedPolytope) else None
+    stated = wanted if isinstance(wanted, AnalyticCertificate) else certificate
+    said = None if stated is None else stated.statement
     seen = task.nx if made.states is None else made.safe_set.nx
     if (made.safe_set.nx, made.safe_set.nu) != (seen, task.nu):
         text = f"is for {made.safe_set.nx} states and {made.safe_set.nu} inputs, the plant has {task.nx} and {task.nu}"
         raise ModelError("filter", text)
     if not (np.all(made.safe_set.u_min >= task.u_min) and np.all(made.safe_set.u_max <= task.u_max)):
         raise ModelError("filter", "relies on inputs that the plant's limits do not allow")
-    if certificate is not None and task.plant is not None:
-        said, plant = certificate.statement, task.plant
+    if said is not None and task.plant is not None:
+        plant = task.plant
         if said.x_names != tuple(plant.x_names) or said.u_names != tuple(plant.u_names) or said.dt != plant.dt:
             text = f"is for {said.plant} ({', '.join(said.x_names)}) sampled every {said.dt:g}"
             raise ModelError("filter", text, remedy="give the certificate of this plant")
-    reason = (
-        "brought by the caller, who answers for what it covers" if certificate is None else certificate.statement.note
-    )
+    reason = said.note if said is not None else "brought by the caller, who answers for what it covers"
     return Safeguard(made, "given", reason, certificate, task, redraw)
 
 
