@@ -119,6 +119,8 @@ def _seed(row: Row, linear: float, best: float) -> dict[str, Any]:
         "over_best": deployed[-1] / best - 1.0,
         "steps_deployed": steps_to_close(steps, deployed, linear, best),
         "steps_learning": steps_to_close(steps, learning, linear, best),
+        "steps_80_deployed": steps_to_close(steps, deployed, linear, best, share=0.8),
+        "steps_80_learning": steps_to_close(steps, learning, linear, best, share=0.8),
         "steps_learning_stays": steps_to_stay(steps, learning, linear, best),
         "worst_deployed_minus_linear": worst_difference(deployed, linear)
         if gated

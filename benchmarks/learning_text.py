@@ -4,10 +4,12 @@ import math
 from typing import Any
 
 COLUMNS = (
-    ("gap_deployed", "gap closed, deployed", "{:.3f}"),
-    ("gap_learning", "learning", "{:.3f}"),
-    ("steps_deployed", "steps to 95 %, deployed", "{:.0f}"),
-    ("steps_learning", "learning", "{:.0f}"),
+    ("gap_deployed", "gap closed: deployed", "{:.3f}"),
+    ("gap_learning", "gap closed: learning", "{:.3f}"),
+    ("steps_deployed", "steps to 95 %: deployed", "{:.0f}"),
+    ("steps_learning", "steps to 95 %: learning", "{:.0f}"),
+    ("steps_80_deployed", "to 80 %: deployed", "{:.0f}"),
+    ("steps_80_learning", "to 80 %: learning", "{:.0f}"),
     ("worst_deployed_minus_linear", "worst gain on the law", "{:.3g}"),
     ("regret", "paid above optimum", "{:.4g}"),
     ("violations_training", "violations", "{:.0f}"),
