@@ -9,6 +9,7 @@ makes a few rows of a few hundred steps and checks only that all parts work.
 
 import argparse
 import json
+import math
 import sys
 import tempfile
 import time
@@ -224,8 +225,21 @@ def main() -> None:
     if given.json:
         given.json.write_text(json.dumps(result, indent=1))
     for name, part in result["tasks"].items() if given.tables else ():
-        write_whole(given.tables / f"{name.replace(':', '-')}.json", (json.dumps(part, default=float) + "\n").encode())
+        write_whole(given.tables / f"{name.replace(':', '-')}.json", (json.dumps(finite(part)) + "\n").encode())
     sys.exit(0 if result["ok"] else 1)
+
+
+def finite(data: Any) -> Any:
+    """Data with null for every number that JSON has no form of: steps never reached, a gap that is none.
+
+    Args:
+        data: dictionaries, lists, numbers, texts.
+    """
+    if isinstance(data, dict):
+        return {key: finite(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [finite(value) for value in data]
+    return None if isinstance(data, float) and not math.isfinite(data) else data
 
 
 def names(text: str) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+STEPS = "{:.0f}"
 COLUMNS = (
     ("gap_deployed", "gap closed: deployed", "{:.3f}"),
     ("gap_learning", "gap closed: learning", "{:.3f}"),
@@ -51,9 +52,9 @@ def _methods(methods: dict[str, Any]) -> list[str]:
 
 
 def _figure(value: Any, form: str) -> str:
-    if value is None or math.isinf(value):
-        return "never"
-    return "no gap" if math.isnan(value) else form.format(value)
+    if value is None or not math.isfinite(value):
+        return "never" if form == STEPS else "no gap"
+    return form.format(value)
 
 
 def _target(target: dict[str, Any]) -> str:
