@@ -92,6 +92,15 @@ def test_settings_are_read_back(name):
         settings.changed({"dsact.speed": 1})
     with pytest.raises(ModelError, match="is no setting"):
         settings.changed({"speed.dsact": 1})
+    for name, value in (
+        ("dsact.actor_rate", "nan"),
+        ("batch", float("inf")),
+        ("compile", 1),
+        ("warmup", 3),
+        ("width", True),
+    ):
+        with pytest.raises(ModelError, match=name):
+            settings.changed({name: value})
 
 
 def test_callbacks_are_told_everything(env, law, small, tmp_path):

@@ -140,7 +140,7 @@ class TrainingSettings:
             New settings.
 
         Raises:
-            ModelError: for a name that is no setting.
+            ModelError: for a name that is no setting, or a value of another kind than the setting's.
         """
         own: dict[str, Any] = {}
         for name, value in values.items():
@@ -150,6 +150,7 @@ class TrainingSettings:
                 raise _unknown(name)
             if (inner or part) not in {field.name for field in dataclasses.fields(target)}:
                 raise _unknown(name)
+            _check_kind(name, getattr(target, inner or part), value)
             own[part] = dataclasses.replace(target, **{inner: value}) if inner else value
         return dataclasses.replace(self, **own)
 
@@ -229,6 +230,20 @@ PROFILES: dict[str, dict[str, Any]] = {
         "ddpg.delay": 1,
     },
 }
+
+
+def _check_kind(name: str, old: Any, value: Any) -> None:
+    """Refuse a word or a number that is not finite where a number stands, a number where a word stands."""
+    if isinstance(old, bool) or isinstance(value, bool):
+        if not (isinstance(old, bool) and isinstance(value, bool)):
+            raise ModelError(
+                name, f"got {value!r}, expected {'true or false' if isinstance(old, bool) else 'no truth'}"
+            )
+    elif isinstance(old, int | float):
+        if value is not None and not (isinstance(value, int | float) and math.isfinite(value)):
+            raise ModelError(name, f"got {value!r}, expected a finite number")
+    elif isinstance(old, str) and not isinstance(value, str):
+        raise ModelError(name, f"got {value!r}, expected a word")
 
 
 def _unknown(name: str) -> ModelError:
