@@ -174,9 +174,10 @@ def _runaway() -> Target:
     plant, kept = RunawayReactor(), runaway_barrier()
 
     def starts(n: int, rng: np.random.Generator) -> np.ndarray:
-        """Fresh contents up to 1 K below the part of the border that full cooling alone holds."""
-        CA = rng.uniform(kept.barrier.corners[0, 0], 0.99 * plant.CAf, n)
-        T = kept.border(CA) - 10.0 ** rng.uniform(-6, 0, n)
+        """Fresh contents, rich in A, up to 0.01 K below the part of the border that full cooling alone holds."""
+        least = kept.barrier.corners[0, 0]
+        CA = rng.uniform(0.7 * least + 0.3 * 0.99 * plant.CAf, 0.99 * plant.CAf, n)
+        T = kept.border(CA) - 10.0 ** rng.uniform(-6, -2, n)
         return np.column_stack([CA, CA + kept.excess, np.full(n, plant.CSf), T])
 
     low, high = np.full(4, -np.inf), np.array([np.inf, np.inf, np.inf, plant.T_max])
