@@ -3,51 +3,22 @@
 import dataclasses
 import html.parser
 import json
-from dataclasses import dataclass
-from typing import ClassVar
 
 import gymnasium
 import numpy as np
 import torch
 
+from tests.rl.conftest import Integrator
 from yannctl import rl
 from yannctl.cli import training_comparison, training_page
 from yannctl.cli.training_comparison import Comparison, changes
 from yannctl.cli.training_page import write_training_page
 from yannctl.models import CSTR, DifferentialDrive
-from yannctl.plant import AbstractPlant, vector
 from yannctl.rl.environment import PlantEnvironment
 from yannctl.rl.networks import CentreLaw
 from yannctl.rl.safeguard import safeguard_of
 from yannctl.rl.task import task_of
 from yannctl.yann import extend
-
-
-@dataclass(frozen=True)
-class Integrator(AbstractPlant):
-    """x+ = x + 0.4 u, reward -(x^2 + 0.1 u^2)."""
-
-    x_names: ClassVar[tuple[str, ...]] = ("position",)
-    u_names: ClassVar[tuple[str, ...]] = ("speed",)
-    x_units: ClassVar[tuple[str, ...]] = ("m",)
-    u_units: ClassVar[tuple[str, ...]] = ("m/s",)
-    x_min: ClassVar[np.ndarray] = vector(-2.0)
-    x_max: ClassVar[np.ndarray] = vector(2.0)
-    u_min: ClassVar[np.ndarray] = vector(-3.0)
-    u_max: ClassVar[np.ndarray] = vector(3.0)
-    dt: ClassVar[float] = 1.0
-    start_min: ClassVar[np.ndarray] = vector(-1.0)
-    start_max: ClassVar[np.ndarray] = vector(1.0)
-    episode_steps: ClassVar[int] = 20
-
-    def rhs(self, x, u):
-        return 0.4 * u
-
-    def step_map(self, x, u):
-        return x + 0.4 * u
-
-    def reward(self, x, u):
-        return -(x[0] ** 2 + 0.1 * u[0] ** 2)
 
 
 class Gain(torch.nn.Module):

@@ -43,23 +43,11 @@ class Integrator(AbstractPlant):
 
 
 @dataclass(frozen=True)
-class Geared(AbstractPlant):
+class Geared(Integrator):
     """x+ = x + gear u, reward -(x^2 + 0.001 u^2), 20 steps an episode; the gear is uncertain."""
 
     gear: float = 0.5
 
-    x_names: ClassVar[tuple[str, ...]] = ("position",)
-    u_names: ClassVar[tuple[str, ...]] = ("speed",)
-    x_units: ClassVar[tuple[str, ...]] = ("m",)
-    u_units: ClassVar[tuple[str, ...]] = ("m/s",)
-    x_min: ClassVar[np.ndarray] = vector(-2.0)
-    x_max: ClassVar[np.ndarray] = vector(2.0)
-    u_min: ClassVar[np.ndarray] = vector(-3.0)
-    u_max: ClassVar[np.ndarray] = vector(3.0)
-    dt: ClassVar[float] = 1.0
-    start_min: ClassVar[np.ndarray] = vector(-1.0)
-    start_max: ClassVar[np.ndarray] = vector(1.0)
-    episode_steps: ClassVar[int] = 20
     uncertain: ClassVar[dict[str, Range]] = {"gear": Range(0.4, 1.0)}
 
     def rhs(self, x, u):
