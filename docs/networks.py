@@ -68,7 +68,7 @@ def layers(actor: Any, x: torch.Tensor) -> dict[str, np.ndarray]:
     s = (actor.step(x) >= 0).to(x.dtype)
     d = torch.relu(actor.indicator(s))
     o = torch.relu(actor.first_match(d))
-    parts = torch.relu(actor.suppressed(torch.cat([o, x], dim=-1)))
+    parts = torch.relu(actor.suppressed(torch.cat([o - 1, x], dim=-1)))
     found = {"s": s, "d": d, "o": o, "parts": parts, "u": actor.output(parts)}
     return {name: value.detach().numpy()[0] for name, value in found.items()}
 
@@ -239,7 +239,7 @@ Q = diag(1, 0.1), R = 0.001. The solver finds p = {p} regions with q = {q} inequ
 | 1 `step` | q = {q} | does this row hold? `s = 1 if k − H x ≥ 0` | `−H`, `k` (plus a tolerance for rounding) |
 | 2 `indicator` | p = {p} | do all rows of this region hold? `d = relu(sum of s + 1 − rows)` | ones over the region's rows |
 | 3 `first_match` | p = {p} | is it the first such region? `o = relu(d − sum of earlier d)` | 1 on the diagonal, −1 below |
-| 4 `suppressed` | 2 p | the region's law, if chosen: `relu(±(F x + g) + M o − M)` | `M`, `±F`, `±g − M` |
+| 4 `suppressed` | 2 p | the region's law, if chosen: `relu(±(F x + g) + M (o − 1))` | `M`, `±F`, `±g` |
 | 5 `output` | 1 | sum: + parts less − parts | +1 and −1 |
 
 M only has to be larger than any law on the parameter box; here it is {M}, computed from this law. With the state above:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from yannctl import solve_mpqp
-from yannctl.yann import encode_actor
+from yannctl.yann import FiveLayerActor, encode_actor
 from yannctl.yann.verification import verification_points
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
@@ -27,18 +27,13 @@ def solved(name):
 
 
 def outputs(actor, points, dtype):
+    """Outputs, and how many points no indicator of a five-layer network holds, in one pass of its wide layers."""
+    lost = []
+    if isinstance(actor, FiveLayerActor):
+        actor.first_match.register_forward_hook(lambda layer, held, out: lost.append((held[0].sum(dim=1) < 1).sum()))
     with torch.no_grad():
         parts = [actor(part.to(dtype)).double() for part in torch.as_tensor(points).split(CHUNK)]
-    return torch.cat(parts).numpy()
-
-
-def uncovered(actor, points, dtype):
-    """Points that no indicator of a five-layer network holds."""
-    count = 0
-    for part in torch.as_tensor(points).split(CHUNK):
-        held = (actor.step(part.to(dtype)) >= 0).to(dtype)
-        count += int((actor.indicator(held).relu().sum(dim=1) < 1).sum())
-    return count
+    return torch.cat(parts).numpy(), sum(map(int, lost))
 
 
 def check(name, form, n_random, n_facet):
@@ -52,15 +47,18 @@ def check(name, form, n_random, n_facet):
         inside = np.isfinite(wanted).all(axis=1)
         points, wanted = points[inside], wanted[inside]
         assert len(points) > n_random / 4
-        if form == "five_layer":
-            assert uncovered(actor, points, dtype) == 0
-        error = np.abs(outputs(actor, points, dtype) - wanted)
+        found, lost = outputs(actor, points, dtype)
+        error = np.abs(found - wanted)
         if dtype == torch.float64:
-            assert (error / np.ptp(wanted, axis=0)).max() <= 1e-9
+            share = (error / np.ptp(wanted, axis=0)).max() / 1e-9
         else:
             region = law.locate(points)
             size = np.einsum("boi,bi->bo", np.abs(law.F[region]), np.abs(points)) + np.abs(law.g[region])
-            assert error.max() <= 8 * np.finfo(np.float32).eps * size.max()
+            share = error.max() / (8 * np.finfo(np.float32).eps * size.max())
+        # `pytest -s` shows the figures, a line each.
+        print(f"\n{name} ({law.n_regions} regions), {form}, {dtype}: {share:.2g} of the limit at {len(points)} points")
+        assert lost == 0
+        assert share <= 1
 
 
 @pytest.mark.parametrize("form", ["gather", "five_layer", "lattice"])

@@ -116,7 +116,6 @@ def test_a_suppression_that_leaks_is_counted(laws):
     actor = encode_actor(law, "five_layer")
     with torch.no_grad():  # M too small: the other regions' laws are not switched off
         actor.suppressed.weight[:, : law.n_regions] *= 0.5
-        actor.suppressed.bias.add_(actor.M / 2)
     bound = error_bound(actor, law)
     assert bound.value >= largest_sampled(actor, law) > 0.1
     assert not verify(actor, law, 100, 10).ok

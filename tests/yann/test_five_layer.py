@@ -20,6 +20,7 @@ def test_layers_are_the_published_ones(laws):
     assert np.array_equal(actor.first_match.weight.numpy(), 2 * np.eye(p) - np.tril(np.ones((p, p))))
     assert actor.first_match.bias is None
     assert actor.suppressed.weight.shape == (2 * p, p + 2)
+    assert np.array_equal(actor.suppressed.bias[::2].numpy(), law.g[:, 0])
     assert actor.output.weight.shape == (1, 2 * p)
     assert actor.output.bias is None
 
@@ -41,6 +42,19 @@ def test_no_gap_on_facets_and_corners(law, laws, dtype):
     wanted = law(points.numpy().astype(float))
     inside = np.isfinite(wanted).all(axis=1)
     assert np.abs(actor(points).numpy().astype(float)[inside] - wanted[inside]).max() <= actor.tolerance()
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_chosen_law_passes_unrounded(law, dtype):
+    """However large M is, the result has the bits of the region's law alone, also one point at a time."""
+    actor, gather = (encode_actor(law, form, dtype) for form in ("five_layer", "gather"))
+    points = torch.as_tensor(np.random.default_rng(2).uniform(law.theta_min, law.theta_max, (2000, law.ntheta)))
+    points = points.to(dtype)
+    deep = gather.law.locate(points)[1] < -1e-4  # so far inside that both choose the same region
+    points = points[deep]
+    assert len(points) > 200
+    assert torch.equal(actor(points), gather(points))
+    assert torch.equal(torch.cat([actor(point[None]) for point in points[:50]]), gather(points[:50]))
 
 
 def test_large_gains_are_not_suppressed(laws):

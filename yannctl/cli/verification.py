@@ -1,5 +1,6 @@
 """`yannctl verify`: network = law = online QP, for the law or the controller in a file."""
 
+import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -69,6 +70,10 @@ def verify(
     with busy("compiling networks"):
         networks = _networks(law, content, str(file))
     for name, network in networks:
+        if isinstance(network, str):
+            found.append({"network": name, "ok": None, "refused": network})
+            rows.append([f"network ({name})", network, "none"])
+            continue
         with busy(f"network ({name}) against the law"):
             result = _check(network, law, points, seed)
         found.append({"network": name, **result.to_json()})
@@ -102,26 +107,33 @@ def verify(
         raise typer.Exit(1)
 
 
-def _networks(law: "PwaLaw", content: Any, name: str) -> "list[tuple[str, nn.Module]]":
-    """The network a controller file holds, or every form a law can be compiled to."""
+def _networks(law: "PwaLaw", content: Any, name: str) -> "list[tuple[str, nn.Module | str]]":
+    """The network a controller file holds, or every form a law can be compiled to; a reason where it cannot."""
     import torch
 
     from yannctl.errors import ModelError
     from yannctl.export.policy_file import policy_of
-    from yannctl.yann import ExtendedActor, encode_actor
+    from yannctl.yann import ExtendedActor, LatticeActor, encode_actor
 
     if content is not None and content.metadata.get("policy"):
         policy = policy_of(content, name)
         base = policy.base if isinstance(policy, ExtendedActor) else policy
         assert isinstance(base, torch.nn.Module)
         return [(f"{content.form}, as saved", base)]
-    networks = []
+    networks: list[tuple[str, Any]] = []
     for form in ("gather", "five_layer", "lattice"):
-        for label, dtype in (("double", torch.float64), ("float", torch.float32)):
-            try:
-                networks.append((f"{form}, {label}", encode_actor(law, form, dtype)))
-            except ModelError:  # too large for five layers, or no lattice for a law that jumps
-                continue
+        try:
+            double = encode_actor(law, form)
+        except ModelError as error:  # too large for five layers, or no lattice for a law that jumps
+            networks.append((form, error.problem))
+            continue
+        # To search for the terms of a lattice again would take longer than to round them.
+        single = (
+            copy.deepcopy(double).float()
+            if isinstance(double, LatticeActor)
+            else encode_actor(law, form, torch.float32)
+        )
+        networks += [(f"{form}, double", double), (f"{form}, float", single)]
     return networks
 
 
@@ -141,8 +153,9 @@ def _rows(name: str, result: "Verification") -> list[list[str]]:
     holds = result.max_error <= result.tolerance
     rows = [[f"network ({name}) = law", sampled, _verdict(holds)]]
     if result.bound is not None:
-        proved = f"<= {result.bound:.1e}" if result.bound < float("inf") else result.bound_message
-        rows.append(["... over whole regions", proved, _verdict(result.ok) if holds else "see above"])
+        proved = f"<= {result.bound:.1e}" if result.bound_holds else result.bound_message
+        verdict = "not decided" if result.bound_holds is None else _verdict(result.bound_holds)
+        rows.append(["... over whole regions", proved, verdict if holds else "see above"])
     return rows
 
 

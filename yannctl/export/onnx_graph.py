@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 PARITY = 1e-6  # largest difference from the module, relative to its largest output
-SINGLE = 64  # roundings of single precision that sums in another order may cost, relative to the largest number inside
+SINGLE = 64  # roundings that a learned part's sums in another order may cost, relative to the largest output
 OPSET = 20
 TERMS = 28  # of the Chebyshev series: 1e-16
 LARGE = 2.0**40
@@ -109,11 +109,10 @@ def _law_behind(policy: "nn.Module") -> PwaLaw:
 
 
 def _tolerance(policy: Any, wanted: np.ndarray) -> float:
-    """`PARITY` of the largest output; in single precision also what M of a five-layer network rounds away."""
+    """`PARITY` of the largest output; in single precision what a learned part's sums in another order may cost."""
     size = float(np.abs(wanted).max())
-    base = getattr(policy, "base", policy)
-    inside = max(size, float(getattr(base, "M", 0.0)))
-    return max(PARITY * size, SINGLE * float(np.finfo(wanted.dtype).eps) * inside)
+    learned = SINGLE * float(np.finfo(wanted.dtype).eps) if hasattr(policy, "learned") else 0.0
+    return max(PARITY, learned) * size
 
 
 def _points(law: PwaLaw, n_points: int, seed: int) -> np.ndarray:

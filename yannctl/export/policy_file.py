@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 KEY = "policy"  # of the header's metadata
 DTYPES = ("float64", "float32")
+SUPPRESSION = "o - 1"  # what M multiplies in a five-layer network; files without this entry hold M in the bias
 
 
 def save_policy(
@@ -112,6 +113,8 @@ def _base_description(base: Any) -> tuple[str, dict[str, Any]]:
             description: dict[str, Any] = {"dtype": str(weight.dtype).removeprefix("torch.")}
             if isinstance(base, LatticeActor):
                 description |= {"certified": base.certified, "merging": base.merging}
+            if isinstance(base, FiveLayerActor):
+                description["suppression"] = SUPPRESSION
             return form, description
     raise ModelError(
         "policy",
@@ -156,6 +159,8 @@ def _build(content: ControllerFile, description: dict[str, Any], tensors: dict[s
         lattices = _lattices(description, tensors, "" if extension is None else "base.", content.law.n_out)
         base: Any = LatticeActor(content.law, dtype, lattices)
     else:
+        if content.form == "five_layer" and description.get("suppression") != SUPPRESSION:
+            raise ModelError("suppression", "written by a version whose bias held M: compile the law again")
         base = encode_actor(content.law, content.form, dtype)
     if extension is None:
         return base

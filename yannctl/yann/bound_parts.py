@@ -32,6 +32,25 @@ class ErrorBound:
     decides: bool = True
 
 
+def proved(value: float, rounding: float, region: int, rival: int = -1, decides: bool = True) -> ErrorBound:
+    """Make the bound of a proof that ended.
+
+    Args:
+        value: see `ErrorBound`.
+        rounding: see `ErrorBound`.
+        region: see `ErrorBound`.
+        rival: region that may be taken there instead, -1 for none.
+        decides: see `ErrorBound`.
+
+    Returns:
+        The bound, with a sentence that says where it is reached and why.
+    """
+    place = f", the largest in region {region}" if region >= 0 else ""
+    reason = f" where region {rival} may be taken instead" if rival >= 0 else ""
+    text = f"proved: no error above {value:.3g} in any region{place}{reason}"
+    return ErrorBound(value, rounding, region, text, decides)
+
+
 def numbers(tensor: torch.Tensor) -> np.ndarray:
     """Return the exact values of a tensor in double precision.
 

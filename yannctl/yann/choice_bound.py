@@ -13,7 +13,7 @@ import torch
 from yannctl.pwa import PwaLaw
 
 from .actor import GatherActor
-from .bound_parts import ErrorBound, largest, numbers, rounding_unit
+from .bound_parts import ErrorBound, largest, numbers, proved, rounding_unit
 from .five_layer import FiveLayerActor
 from .parts import law_scale
 
@@ -96,14 +96,16 @@ def five_layer_bound(actor: FiveLayerActor, law: PwaLaw, corners: list[np.ndarra
         return ErrorBound(np.inf, 0.0, -1, wrong)
     weight, bias = numbers(actor.suppressed.weight), numbers(actor.suppressed.bias)
     own = weight[np.arange(2 * m * p), np.repeat(np.arange(p), 2 * m)]
-    gains, offsets = weight[:, p:].reshape(p, m, 2, n), (bias + own).reshape(p, m, 2)
-    # Positive and negative part may differ by what M rounds away; their difference is an error of its own.
+    gains, offsets = weight[:, p:].reshape(p, m, 2, n), bias.reshape(p, m, 2)
+    # Positive and negative part are opposites; where a wrong weight makes them differ, that is an error of its own.
     uneven = float(np.abs(gains[:, :, 0] + gains[:, :, 1]).max(initial=0.0) * _reach(law).sum())
     uneven += float(np.abs(offsets.sum(axis=2)).max(initial=0.0))
     centre, half = (law.theta_max + law.theta_min) / 2, (law.theta_max - law.theta_min) / 2
-    leak = np.maximum(weight[:, p:] @ centre + np.abs(weight[:, p:]) @ half + bias, 0.0)
     dtype = actor.step.weight.dtype
-    rounding = (n + 4) * rounding_unit(dtype) * (law_scale(law) + 2 * float(np.abs(own).max()))
+    size = np.abs(weight[:, p:]) @ _reach(law) + np.abs(bias)
+    highest = weight[:, p:] @ centre + np.abs(weight[:, p:]) @ half + bias + (n + 2) * rounding_unit(dtype) * size
+    leak = np.maximum(highest - own, 0.0)
+    rounding = (n + 2) * rounding_unit(dtype) * law_scale(law)
     H, k = -numbers(actor.step.weight), numbers(actor.step.bias)
     rows = _row_rounding(law, H, k, dtype)
     extra, small = uneven + float(leak.sum()), actor.tolerance() / 2
@@ -136,7 +138,7 @@ def _choice_bound(
     choice: _Choice, law: PwaLaw, corners: list[np.ndarray], changed: np.ndarray, rounding: float
 ) -> ErrorBound:
     """Bound a network that chooses a region; regions not `changed` compete as they do in the law itself."""
-    worst, where, programs = 0.0, -1, 0
+    worst, where, rival, programs = 0.0, -1, -1, 0
     for i, points in enumerate(corners):
         if not len(points):
             continue
@@ -146,20 +148,20 @@ def _choice_bound(
         if not choice.least and own > 0:
             message = f"region {i} may hold in no indicator: a row is violated by {own:.3g}"
             return ErrorBound(np.inf, rounding, i, message)
-        bound = float(np.abs(points @ (choice.F[i] - law.F[i]).T + choice.g[i] - law.g[i]).max())
+        bound, taken = float(np.abs(points @ (choice.F[i] - law.F[i]).T + choice.g[i] - law.g[i]).max()), -1
         slack = choice.rounding + max(own, 0.0) if choice.least else choice.rounding
         for j in _rivals(choice, law, violation, slack, changed, i):
             allowed = max(bound, worst, choice.small)
             found, used = _pair_bound(choice, law, points, violation, slack, (i, j), allowed)
             programs += used
-            bound = max(bound, found)
+            bound, taken = max((bound, taken), (found, j))
             if programs > MAX_PROGRAMS:
                 message = f"not proved: more than {MAX_PROGRAMS} linear programs"
                 return ErrorBound(np.inf, rounding, i, message, False)
         if bound > worst:
-            worst, where = bound, i
+            worst, where, rival = bound, i, taken
     total = float(worst + choice.extra + rounding)
-    return ErrorBound(total, rounding, where, f"proved: no error above {total:.3g} in any region", choice.decides)
+    return proved(total, rounding, where, rival, choice.decides)
 
 
 def _rivals(

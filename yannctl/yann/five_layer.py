@@ -1,8 +1,9 @@
 """The published five-layer Y-wise affine network, with a row tolerance and an M computed for each law.
 
-Source: Braniff and Tian, arXiv:2505.07054 and arXiv:2508.16474. Two things differ from the published code, which
-leaves points on facets in no region and is wrong where |F_i x + g_i| > 500: rows hold up to a stated tolerance, and
-M bounds every law over the whole parameter box.
+Source: Braniff and Tian, arXiv:2505.07054 and arXiv:2508.16474. Three things differ from the published code, which
+leaves points on facets in no region, is wrong where |F_i x + g_i| > 500 and rounds every law to the last place of M:
+rows hold up to a stated tolerance, M bounds every law over the whole parameter box, and it multiplies `o - 1`, which is
+0 for the chosen law, instead of being added with `o` and taken off by the bias.
 """
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch import nn
 from yannctl.errors import ModelError
 from yannctl.pwa import PwaLaw
 
-from .parts import LawReference, blank_linear, check_law, flatten_batch, law_scale
+from .parts import LawReference, blank_linear, check_law, column_sum, flatten_batch, law_scale
 
 # Wide enough for the rounding of a row, narrow enough that taking a neighbour next to a steep facet stays within 1e-9.
 ROW_TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-6}
@@ -20,9 +21,42 @@ M_MARGIN = 1.01
 MAX_WEIGHTS = 200_000_000
 
 
-def _linear(weight: np.ndarray, bias: np.ndarray | None, dtype: torch.dtype) -> nn.Linear:
-    """Make a frozen linear layer from its numbers."""
-    layer = blank_linear(weight.shape[1], weight.shape[0], bias is not None, dtype)
+class OrderedLinear(nn.Linear):
+    """A linear layer that adds its last columns in their order, then the bias: `((w_0 x_0 + w_1 x_1) + ...) + b`.
+
+    A matrix product adds in whatever order is fastest, which differs between libraries and batch sizes. The columns
+    before hold at most one number other than 0 that meets an input other than 0, so there no order matters.
+
+    Args:
+        size_in: inputs.
+        size_out: outputs.
+        n_ordered: how many columns at the end.
+        dtype: floating type.
+    """
+
+    def __init__(self, size_in: int, size_out: int, n_ordered: int, dtype: torch.dtype) -> None:
+        super().__init__(size_in, size_out, dtype=dtype, device="meta")
+        self.to_empty(device="cpu")  # as it draws no random numbers
+        self.n_before = size_in - n_ordered
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Evaluate the layer.
+
+        Args:
+            input: (batch, size_in) inputs.
+
+        Returns:
+            (batch, size_out) outputs.
+        """
+        ordered = self.weight[:, self.n_before :]
+        total = column_sum(ordered.T, input[:, self.n_before :].T.unsqueeze(-1)) + self.bias
+        if self.n_before:
+            total = total + nn.functional.linear(input[:, : self.n_before], self.weight[:, : self.n_before])
+        return total
+
+
+def _filled(layer: nn.Linear, weight: np.ndarray, bias: np.ndarray | None = None) -> nn.Linear:
+    """Give a layer its numbers, and freeze it."""
     with torch.no_grad():
         layer.weight.copy_(torch.as_tensor(weight))
         if bias is not None:
@@ -43,16 +77,20 @@ class FiveLayers(nn.Module):
     def __init__(self, law: PwaLaw, M: float, row_tolerance: float, dtype: torch.dtype) -> None:
         super().__init__()
         p, m, n = law.F.shape
-        self.step = _linear(-law.H, law.k + row_tolerance, dtype)
+        q = law.H.shape[0]
+        self.step = _filled(OrderedLinear(n, q, n, dtype), -law.H, law.k + row_tolerance)
         member = np.repeat(np.arange(p), np.diff(law.row_start)) == np.arange(p)[:, None]
-        self.indicator = _linear(member.astype(float), 1.0 - np.diff(law.row_start), dtype)
-        self.first_match = _linear(np.eye(p) - np.tril(np.ones((p, p)), -1), None, dtype)
+        self.indicator = _filled(blank_linear(q, p, True, dtype), member.astype(float), 1.0 - np.diff(law.row_start))
+        self.first_match = _filled(blank_linear(p, p, False, dtype), np.eye(p) - np.tril(np.ones((p, p)), -1))
         # Rows of the suppressed layer: output j of region i, positive then negative part.
         gains = np.stack([law.F, -law.F], axis=2).reshape(2 * m * p, n)
         offsets = np.stack([law.g, -law.g], axis=2).reshape(2 * m * p)
         choose = np.repeat(M * np.eye(p), 2 * m, axis=0)
-        self.suppressed = _linear(np.hstack([choose, gains]), offsets - M, dtype)
-        self.output = _linear(np.tile(np.kron(np.eye(m), [1.0, -1.0]), (1, p)), None, dtype)
+        suppressed = OrderedLinear(p + n, 2 * m * p, n, dtype)
+        self.suppressed = _filled(suppressed, np.hstack([choose, gains]), offsets)
+        self.output = _filled(
+            blank_linear(2 * m * p, m, False, dtype), np.tile(np.kron(np.eye(m), [1.0, -1.0]), (1, p))
+        )
 
 
 class FiveLayerActor(nn.Module):
@@ -63,11 +101,12 @@ class FiveLayerActor(nn.Module):
     | `step` | q | `s = 1 if k - H x + tolerance >= 0 else 0` |
     | `indicator` | p | `d_i = relu(sum of s over the rows of i + 1 - q_i)` |
     | `first_match` | p | `o_i = relu(d_i - sum_{l<i} d_l)`: the lowest index wins |
-    | `suppressed` | 2mp | `relu(+-(F_i x + g_i) + M o_i - M)` |
+    | `suppressed` | 2mp | `relu(+-(F_i x + g_i) + M (o_i - 1))` |
     | `output` | m | sum of the positive less the negative parts |
 
-    The result carries an error of about one unit in the last place of M. Outside all regions it is 0, as published;
-    outside the parameter box M no longer bounds the laws and nothing is promised.
+    A chosen law passes unrounded: in float64 the result has the bits of `law(x)` wherever both choose the same region.
+    Outside all regions it is 0, as published; outside the parameter box M no longer bounds the laws and nothing is
+    promised.
 
     Args:
         law: the explicit law.
@@ -123,7 +162,7 @@ class FiveLayerActor(nn.Module):
 
     @property
     def suppressed(self) -> nn.Linear:
-        """Layer 4: `[M choose, +-F]`, bias `+-g - M`."""
+        """Layer 4: `[M choose, +-F]` for `[o - 1, x]`, bias `+-g`."""
         return self.law.suppressed
 
     @property
@@ -137,13 +176,13 @@ class FiveLayerActor(nn.Module):
         return sum(int(weight.numel()) for weight in self.law.parameters())
 
     def tolerance(self) -> float:
-        """Error that rounding, M and the row tolerance explain [input unit]."""
+        """Error that rounding and the row tolerance explain [input unit]."""
         law = self.source.law
         half = (law.theta_max - law.theta_min) / 2
         # Taking a neighbour within the row tolerance moves the output by at most the change of gain times it.
         steepest = float(np.max(np.abs(law.F) @ half, initial=0.0))
         rounding = 2 * (self.ntheta + 2) * torch.finfo(self.step.weight.dtype).eps
-        return rounding * (law_scale(law) + self.M) + 2 * self.row_tolerance * steepest
+        return rounding * law_scale(law) + 2 * self.row_tolerance * steepest
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Evaluate the network.
@@ -158,5 +197,5 @@ class FiveLayerActor(nn.Module):
         held = (self.step(theta) >= 0).to(theta.dtype)
         inside = torch.relu(self.indicator(held))
         chosen = torch.relu(self.first_match(inside))
-        parts = torch.relu(self.suppressed(torch.cat([chosen, theta], dim=-1)))
+        parts = torch.relu(self.suppressed(torch.cat([chosen - 1, theta], dim=-1)))
         return self.output(parts).reshape(*x.shape[:-1], self.output.out_features)

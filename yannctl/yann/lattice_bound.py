@@ -4,7 +4,7 @@ import numpy as np
 
 from yannctl.pwa import PwaLaw
 
-from .bound_parts import EQUAL, ErrorBound, largest, numbers, rounding_unit
+from .bound_parts import EQUAL, ErrorBound, largest, numbers, proved, rounding_unit
 from .lattice import LatticeActor
 from .lattice_terms import hull_corners
 from .parts import law_scale
@@ -37,7 +37,7 @@ def lattice_bound(actor: LatticeActor, law: PwaLaw, corners: list[np.ndarray]) -
             if max(above, below) > worst:
                 worst, where = max(above, below), i
     total = float(worst + rounding)
-    return ErrorBound(total, rounding, where, f"proved: no error above {total:.3g} in any region")
+    return proved(total, rounding, where)
 
 
 def _terms_above(
