@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from yannctl.assurance import Domain, Errors, Flow, bound_inclusion, design
+from yannctl.assurance import DiscreteMap, Domain, Errors, Flow, Statement, bound_inclusion, certify, design
 from yannctl.assurance.inclusion import with_delay
 from yannctl.assurance.invariant_set import invariant_set, successor_rows
 from yannctl.errors import EmptySetError, ModelError
@@ -75,6 +75,32 @@ def test_the_set_of_the_double_integrator_is_the_known_one():
         outside = found.H @ np.array([1 - overshoot + 1e-6, v]) <= found.h
         assert inside.all()
         assert not outside.all()
+
+
+def chain(nx, nu):
+    """Unstable states, the last ones moved by the inputs, the others by their neighbours."""
+    x, u, p = ca.SX.sym("x", nx), ca.SX.sym("u", nu), ca.SX.sym("p", 1)
+    moved = ca.vertcat(0.2 * x[nu:], 0.5 * u)
+    return DiscreteMap(ca.Function("step", [x, u, p], [x + 0.2 * p * x + moved[-nx:] + 0.01 * x**2]))
+
+
+@pytest.mark.slow
+def test_many_states_and_inputs_are_certified():
+    """Corners where many rows nearly meet: Qhull alone fails on them."""
+    domain = Domain([-1] * 4, [1] * 4, [-1] * 3, [1] * 3, [0.10], [0.12])
+    inclusion = bound_inclusion(chain(4, 3), domain, Errors(simulation=1e-9), 1, max_corners=2)
+    names, inputs = ("a", "b", "c", "d"), ("u", "v", "w")
+    said = Statement("chain", names, ("1",) * 4, inputs, ("1",) * 3, ("g",), 1.0)
+    certificate = certify(said, domain, inclusion, 0.9)
+    assert certificate.share > 0.7
+    assert certificate.check().ok
+
+
+def test_a_set_with_too_many_facets_says_what_to_change():
+    domain = Domain([-1] * 3, [1] * 3, [-1], [1], [0.10], [0.12])
+    inclusion = bound_inclusion(chain(3, 1), domain, Errors(simulation=1e-9), 1, max_corners=2)
+    with pytest.raises(ModelError, match=r"facets after .* a smaller contraction, fewer models"):
+        invariant_set(inclusion, domain, 0.95, max_rows=10)
 
 
 def test_too_weak_an_input_gives_an_empty_set():

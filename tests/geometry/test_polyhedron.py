@@ -4,11 +4,32 @@ import itertools
 
 import numpy as np
 import pytest
+import scipy.spatial
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from yannctl import EmptySetError, ModelError
 from yannctl.geometry import Polyhedron, maximal_admissible_set
+
+
+@pytest.mark.parametrize("failures", [1, 2, 3])
+def test_where_qhull_fails_fewer_and_then_moved_rows_are_tried(failures, monkeypatch):
+    real, left = scipy.spatial.HalfspaceIntersection, [failures]
+
+    def fails(*args, **options):
+        if left[0]:
+            left[0] -= 1
+            raise scipy.spatial.QhullError("wide merge")
+        return real(*args, **options)
+
+    monkeypatch.setattr(scipy.spatial, "HalfspaceIntersection", fails)
+    box = Polyhedron(np.vstack([np.eye(3), -np.eye(3), np.eye(3)]), np.append(np.ones(6), 2 * np.ones(3)))
+    if failures == 3:
+        with pytest.raises(ModelError, match="vertices of 9 rows in 3 dimensions are not found"):
+            box.corners(np.zeros(3))
+        return
+    found = np.unique(np.round(box.corners(np.zeros(3)), 6) + 0.0, axis=0)
+    np.testing.assert_array_equal(found, np.array(list(itertools.product([-1.0, 1.0], repeat=3))))
 
 
 def brute_force_vertices(A, b):

@@ -6,7 +6,6 @@ A row left out carries its Farkas weights, so that a checker can add up the rows
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.spatial
 
 from yannctl.errors import ModelError
 from yannctl.geometry import Polyhedron
@@ -120,8 +119,7 @@ def _corners(rows: np.ndarray, b: np.ndarray) -> np.ndarray:
     centre, radius = held.chebyshev()
     if not radius > 0:
         raise ModelError("C", "the filter's rows leave no interior", remedy="a smaller contraction")
-    corners = scipy.spatial.HalfspaceIntersection(np.hstack([held.A, -held.b[:, None]]), centre).intersections
-    return corners[np.isfinite(corners).all(axis=1)]
+    return held.corners(centre)
 
 
 def _proofs(

@@ -16,6 +16,7 @@ from yannctl.types import Float
 from .inclusion import Domain, Inclusion
 
 _ROUNDING = 1e-7  # the set is shrunk by this share, so that rounding of its rows cannot leave the box
+_SIMPLER = "a larger max_rows, a smaller contraction, fewer models or fewer states and inputs"
 _GRID = 2.0**-30  # facets are rounded to it, which keeps the numbers of the exact check short
 
 
@@ -120,7 +121,7 @@ def invariant_set(
             raise EmptySetError("C", f"no robust control invariant set (empty after {step} steps)")
         H_new, h_new = _hull(np.vstack([H]), h, points)
         if len(h_new) > max_rows:
-            raise ModelError("max_rows", f"{len(h_new)} facets after {step} steps", remedy="a larger max_rows")
+            raise ModelError("max_rows", f"{len(h_new)} facets after {step} steps", remedy=_SIMPLER)
         grown = (H @ _vertices(H_new, h_new).T / h[:, None]).max()
         growth = float((H_new @ _vertices(H, h).T / h_new[:, None]).max())
         H, h = H_new, h_new
@@ -167,8 +168,7 @@ def _predecessor(
     centre, radius = pairs.chebyshev()
     if not radius > 1e-7:
         return None
-    points = scipy.spatial.HalfspaceIntersection(np.hstack([pairs.A, -pairs.b[:, None]]), centre).intersections
-    return points[np.isfinite(points).all(axis=1), : models.nx]
+    return pairs.corners(centre)[:, : models.nx]
 
 
 def _hull(H: np.ndarray, h: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -187,6 +187,36 @@ class Polyhedron:
         kept = self.irredundant_rows(tolerance)
         return Polyhedron(self.A[kept], self.b[kept])
 
+    def corners(self, centre: Float[np.ndarray, " n"]) -> Float[np.ndarray, "count n"]:
+        """List the vertices of a bounded set around an interior point, some of them more than once.
+
+        Where many rows nearly meet in one vertex, Qhull may fail on them; then redundant rows are dropped, and where
+        that is not enough the rows are moved by about the rounding of their numbers.
+
+        Args:
+            centre: a point well inside (n,).
+
+        Returns:
+            Vertices (count, n).
+
+        Raises:
+            ModelError: Qhull fails on the moved rows too.
+        """
+        failure: Exception | None = None
+        for attempt, options in ((self, None), (None, None), (None, "H Qx QJ Pp")):
+            part = self.reduced() if attempt is None else attempt
+            rows = np.hstack([part.A, -part.b[:, None]])
+            try:
+                points = scipy.spatial.HalfspaceIntersection(rows, centre, qhull_options=options).intersections
+            except scipy.spatial.QhullError as error:
+                failure = error
+                continue
+            return points[np.isfinite(points).all(axis=1)]
+        raise ModelError(
+            "A", f"the vertices of {len(self.b)} rows in {self.dimension} dimensions are not found in floating point",
+            remedy="fewer or less similar rows, or units in which the set is about equally wide in all directions",
+        ) from failure  # fmt: skip
+
     def vertices(self) -> Float[np.ndarray, "count n"]:
         """List the vertices of a bounded set with interior; meant for small dimension (up to about 6).
 
@@ -205,8 +235,11 @@ class Polyhedron:
         if self.dimension == 1:
             return np.array([[-float(self.support([-1.0]))], [float(self.support([1.0]))]])
         # Duality: a vertex of the set is a facet of the hull of the rows' poles around an interior point.
-        hull = scipy.spatial.ConvexHull(self.A / (self.b - self.A @ centre)[:, None])
-        points = centre - hull.equations[:, :-1] / hull.equations[:, -1:]
+        try:
+            hull = scipy.spatial.ConvexHull(self.A / (self.b - self.A @ centre)[:, None])
+            points = centre - hull.equations[:, :-1] / hull.equations[:, -1:]
+        except scipy.spatial.QhullError:
+            points = self.corners(centre)
         size = np.ptp(points, axis=0)
         _, first = np.unique(np.round((points - centre) / size, 9) + 0.0, axis=0, return_index=True)
         return points[np.sort(first)]
