@@ -60,7 +60,7 @@ def test_a_certificate_comes_back_signed_and_its_set_filters_the_same(certificat
     assert back.statement == certificate.statement
     assert back.signed_by == public_key(key).hex()
     assert back.check().n_checked == certificate.check().n_checked > 10
-    original = reactor_barrier() if name == "reactor-barrier" else robot_stopping_set()
+    original = reactor_barrier() if name == "reactor-limit" else robot_stopping_set()
     rng = np.random.default_rng(0)
     low, high = ([0.2, 320], [0.9, 350]) if original.nx == 2 else ([-0.1, -1, 0, -1, 0], [0.1, 1, 0.2, 1, 1])
     x = rng.uniform(low, high, (300, original.nx))
@@ -86,7 +86,7 @@ def test_a_controller_is_filtered_by_its_certificate(certificates):
         def reset(self):
             """Nothing to forget."""
 
-    controller = Filtered(Racer(), certificates["robot-stopping"])
+    controller = Filtered(Racer(), certificates["robot-stop"])
     given = controller(np.array([[0.09, 0.5, 0.05, 0.0, 0.0]]))
     assert controller.last is not None
     assert controller.last.changed.all()
@@ -133,7 +133,7 @@ def mutants(certificate, n):
         yield numbers
 
 
-@pytest.mark.parametrize(("name", "n"), [("reactor-barrier", 24), ("robot-stopping", 300)])
+@pytest.mark.parametrize(("name", "n"), [("reactor-limit", 24), ("robot-stop", 300)])
 def test_every_mutant_is_refused(certificates, name, n):
     certificate = certificates[name]
     for numbers in mutants(certificate, n):
@@ -142,13 +142,13 @@ def test_every_mutant_is_refused(certificates, name, n):
 
 @pytest.mark.slow
 def test_a_thousand_mutants_of_the_barrier_are_refused(certificates):
-    certificate = certificates["reactor-barrier"]
+    certificate = certificates["reactor-limit"]
     for numbers in mutants(certificate, 1000):
         assert not check_analytic("barrier", numbers, 0.1).ok
 
 
 def test_a_signed_file_with_a_wrong_border_is_refused_and_its_segment_named(certificates, tmp_path, capsys):
-    certificate, key, path = certificates["reactor-barrier"], new_key(), tmp_path / "wrong.certificate"
+    certificate, key, path = certificates["reactor-limit"], new_key(), tmp_path / "wrong.certificate"
     corners = certificate.numbers["corners"].copy()
     corners[40, 1] += 0.5
     save_certificate(path, replace(certificate, numbers={**certificate.numbers, "corners": corners}), key)
@@ -163,7 +163,7 @@ def test_a_signed_file_with_a_wrong_border_is_refused_and_its_segment_named(cert
 
 
 def test_verify_reports_who_signed_and_who_should_have(certificates, tmp_path, capsys):
-    certificate, key, path = certificates["robot-stopping"], new_key(), tmp_path / "robot.certificate"
+    certificate, key, path = certificates["robot-stop"], new_key(), tmp_path / "robot.certificate"
 
     def verify(*words):
         with pytest.raises(SystemExit) as end:
@@ -185,7 +185,7 @@ def test_verify_reports_who_signed_and_who_should_have(certificates, tmp_path, c
 
 
 def test_damaged_numbers_are_a_verdict_and_no_crash(certificates):
-    certificate = certificates["reactor-barrier"]
+    certificate = certificates["reactor-limit"]
     for name, value in (
         ("corners", np.full((3, 2), np.nan)), ("corners", np.ones((3, 3))), ("pieces", [1e9]), ("pieces", [0.5]),
         ("reactor", np.zeros(9)), ("reactor", np.ones(2)), ("limits", [365.0]), ("coolant", [320.0, 280.0]),
@@ -201,7 +201,7 @@ def test_c_code_refuses_a_filter_it_cannot_hold(certificates):
     from yannctl.export.clip_tables import ClipTables
 
     with pytest.raises(ModelError, match="filter"):
-        ClipTables.of(certificates["reactor-barrier"])
+        ClipTables.of(certificates["reactor-limit"])
 
 
 def test_the_checker_stands_alone():

@@ -48,9 +48,9 @@ def test_an_empty_set_says_what_to_change(capsys, tmp_path):
 
 
 def test_an_analytic_set_is_certified_and_verified(capsys, tmp_path):
-    code, text = run(capsys, "certify", "robot-stopping", "--out", str(tmp_path), "--key", str(tmp_path / "key"))
+    code, text = run(capsys, "certify", "robot-stop", "--out", str(tmp_path), "--key", str(tmp_path / "key"))
     assert code == 0
-    found = json.loads(text.out.splitlines()[-1])["certificates"]["robot-stopping"]
+    found = json.loads(text.out.splitlines()[-1])["certificates"]["robot-stop"]
     assert found["form"] == "stopping"
     code, _ = run(capsys, "verify", found["file"], "--trusted", str(tmp_path / "key.pub"))
     assert code == 0

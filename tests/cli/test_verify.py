@@ -1,6 +1,7 @@
 """`yannctl verify` and `yannctl export onnx` on law files and controller files; exit code 1 for one wrong weight."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import torch
 
 from yannctl import LinearModel, Ocp, condense, solve_mpqp
 from yannctl.cli.app import main
-from yannctl.errors import FileFormatError
+from yannctl.errors import FileFormatError, ModelError
 from yannctl.export import load_policy, save_controller, save_policy
 from yannctl.yann import Bounds, encode_actor, extend
 
@@ -194,6 +195,58 @@ def test_a_wrong_certificate_in_a_controller_is_named_with_its_row(law, certific
     assert code == 1
     assert not out["certificate"]["ok"]
     assert "row" in out["certificate"]["failure"] or "corner" in out["certificate"]["failure"]
+
+
+def test_a_wrong_analytic_certificate_is_refused_although_it_is_signed(law, tmp_path, capsys, monkeypatch):
+    from dataclasses import replace
+
+    from yannctl.assurance import ANALYTIC, certificate_bytes, new_key, public_key
+    from yannctl.export import attach_certificate, controller_file
+
+    path, key, right = tmp_path / "c", new_key(), ANALYTIC["robot-stop"]()
+    save_controller(path, law)
+    attach_certificate(path, certificate_bytes(right, key))
+    assert run(["verify", path, "--points", "1000", "--trusted", public_key(key).hex(), "--json"], capsys)[0] == 0
+    numbers = {**right.numbers, "decay": right.numbers["decay"] * 0.9}
+    wrong = certificate_bytes(replace(right, numbers=numbers), key)
+    with pytest.raises(FileFormatError, match="proof does not hold: the decay of a period with the largest lag"):
+        attach_certificate(path, wrong)
+    with monkeypatch.context() as patch:
+        patch.setattr(controller_file, "certificate_of", lambda *_: None)
+        attach_certificate(path, wrong)
+    code, out = run(["verify", path, "--points", "1000", "--trusted", public_key(key).hex(), "--json"], capsys)
+    assert code == 1
+    assert "the decay of a period with the largest lag is not above exp(-dt / lag)" in out["certificate"]["failure"]
+
+
+@pytest.mark.parametrize(("name", "statements"), [("CSTR", 6361), ("DifferentialDrive", 18)])
+def test_training_writes_the_certificate_of_an_analytic_set_into_the_policy(name, statements, tmp_path):
+    import gymnasium
+
+    from yannctl import PwaLaw
+    from yannctl.cli.console import Output
+    from yannctl.cli.training import _controller
+    from yannctl.export import certificate_of, load_controller, read_parts
+    from yannctl.rl.safeguard import safeguard_of
+    from yannctl.rl.task import task_of
+
+    env = gymnasium.make(f"yannctl/{name}-v0")
+    plant, task = env.unwrapped.plant, task_of(env)
+    n, nu = plant.nx, plant.nu
+    made = PwaLaw(
+        row_start=np.array([0, 2 * n]), H=np.vstack([np.eye(n), -np.eye(n)]), k=np.full(2 * n, 1e3),
+        F=np.zeros((1, nu, n)), g=plant.u_min[None], theta_min=np.full(n, -1e3), theta_max=np.full(n, 1e3),
+        theta_names=plant.x_names, out_names=plant.u_names,
+    )  # fmt: skip
+    result = SimpleNamespace(safeguard=safeguard_of(env, task), deployed=encode_actor(made, form="gather"))
+    written = _controller(result, env, tmp_path, Output(True))
+    assert written["certified"]
+    carried = certificate_of(load_controller(written["controller"]))  # proved again
+    assert (carried.statement.plant, carried.check().n_checked) == (name, statements)
+    with pytest.raises(ModelError, match="no clip to lines"):
+        read_parts(written["controller"])
+    law, residual, clip = read_parts(written["controller"], bare=True)
+    assert (law.n_out, residual, clip) == (nu, None, None)
 
 
 def test_a_certificate_for_other_states_is_refused(law, certificate, tmp_path):

@@ -223,6 +223,6 @@ def robot_stopping_certificate() -> AnalyticCertificate:
 
 
 ANALYTIC: dict[str, Callable[[], AnalyticCertificate]] = {
-    "reactor-barrier": reactor_barrier_certificate,
-    "robot-stopping": robot_stopping_certificate,
+    "reactor-limit": reactor_barrier_certificate,
+    "robot-stop": robot_stopping_certificate,
 }

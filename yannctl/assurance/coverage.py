@@ -6,6 +6,7 @@ covers by intervals may lie anywhere inside them. Whatever does not fit is named
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from yannctl.errors import ModelError
 from yannctl.plant import AbstractPlant
 
+from .analytic_certificate import AnalyticCertificate, certify_barrier, certify_stopping
 from .certificate import Certificate
 from .runaway_set import runaway_barrier
 from .safe_set import AbstractSafeSet
@@ -21,6 +23,7 @@ from .targets import TARGETS, certified, reactor_barrier, robot_stopping_set
 
 _ROUNDING = 1e-12  # relative, between the ends of an interval computed in two ways
 Interval = tuple[float, float]
+Proved = Certificate | AnalyticCertificate
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,13 +33,13 @@ class Coverage:
     Args:
         name: name of the loop in `TARGETS`, empty for none.
         filter: its filter, or None.
-        certificate: its certificate; None where there is no filter or the set is analytic.
+        certificate: its certificate; None where there is no filter, or a proved set without a certificate.
         reason: one line: what is covered, or what is not.
     """
 
     name: str
     filter: SafetyFilter | None
-    certificate: Certificate | None
+    certificate: Proved | None
     reason: str
 
 
@@ -51,7 +54,7 @@ class _Proof:
 
     made_for: Callable[[Any], AbstractPlant]
     free: tuple[str, ...]
-    build: Callable[[Any], tuple[AbstractSafeSet, Certificate | None, dict[str, Interval], str]]
+    build: Callable[[Any], tuple[AbstractSafeSet, Proved | None, dict[str, Interval], str]]
 
 
 def cover(
@@ -128,9 +131,9 @@ def _outside(
     return ""
 
 
-def _unkept(plant: AbstractPlant, certificate: Certificate | None) -> str:
+def _unkept(plant: AbstractPlant, certificate: Proved | None) -> str:
     """Which hard limit of the plant lies inside the certified box; an analytic set is built from the plant's own."""
-    if certificate is None:
+    if not isinstance(certificate, Certificate):
         return ""
     domain = certificate.domain
     for i in plant.hard_states:
@@ -139,13 +142,14 @@ def _unkept(plant: AbstractPlant, certificate: Certificate | None) -> str:
     return ""
 
 
-def _somewhere(safe_set: AbstractSafeSet, certificate: Certificate | None) -> np.ndarray:
+def _somewhere(safe_set: AbstractSafeSet, certificate: Proved | None) -> np.ndarray:
     """A state at which the set's own input is a safe one to fall back on."""
-    return np.zeros(safe_set.nx) if certificate is None else certificate.found.vertices.mean(axis=0)
+    polytope = isinstance(certificate, Certificate)
+    return certificate.found.vertices.mean(axis=0) if polytope else np.zeros(safe_set.nx)
 
 
-def _polytopic(name: str) -> Callable[[Any], tuple[AbstractSafeSet, Certificate | None, dict[str, Interval], str]]:
-    def build(plant: Any) -> tuple[AbstractSafeSet, Certificate | None, dict[str, Interval], str]:
+def _polytopic(name: str) -> Callable[[Any], tuple[AbstractSafeSet, Proved | None, dict[str, Interval], str]]:
+    def build(plant: Any) -> tuple[AbstractSafeSet, Proved | None, dict[str, Interval], str]:
         certificate = certified(name)[1]
         domain, said = certificate.domain, certificate.statement
         ends = zip(said.p_names, domain.p_min.tolist(), domain.p_max.tolist(), strict=True)
@@ -154,21 +158,30 @@ def _polytopic(name: str) -> Callable[[Any], tuple[AbstractSafeSet, Certificate 
     return build
 
 
-def _barrier(plant: Any) -> tuple[AbstractSafeSet, Certificate | None, dict[str, Interval], str]:
-    barrier = reactor_barrier(dt=plant.dt, Tc_max=plant.Tc_max)
+def _barrier(plant: Any) -> tuple[AbstractSafeSet, Proved | None, dict[str, Interval], str]:
+    barrier, certificate = _certified_barrier(plant.dt, plant.Tc_max)
     ends = {name: (float(barrier.p_min[i]), float(barrier.p_max[i])) for i, name in enumerate(("k0", "UA"))}
-    return barrier, None, ends, f"T <= {barrier.T_max:g} K for k0 and UA +-10 %, feed as stated, no sensor error"
+    return barrier, certificate, ends, f"T <= {barrier.T_max:g} K for k0 and UA +-10 %, feed as stated, no sensor error"
 
 
-def _stopping(plant: Any) -> tuple[AbstractSafeSet, Certificate | None, dict[str, Interval], str]:
+@cache
+def _certified_barrier(dt: float, Tc_max: float) -> tuple[AbstractSafeSet, AnalyticCertificate]:
+    """The reactor's barrier with its certificate; the proof takes a moment, and depends on nothing else."""
+    from yannctl.models import CSTR
+
+    barrier = reactor_barrier(dt=dt, Tc_max=Tc_max)
+    return barrier, certify_barrier(barrier, CSTR(dt=dt, Tc_max=Tc_max))
+
+
+def _stopping(plant: Any) -> tuple[AbstractSafeSet, Proved | None, dict[str, Interval], str]:
     stopping = robot_stopping_set(plant.bend)
     low, high = _robot(plant).parameter_ranges
     ends = dict(zip(plant.parameter_names, zip(low.tolist(), high.tolist(), strict=True), strict=True))
     note = f"|ey| <= {stopping.half_width:g} m for the lags and gains of the data sheet; no side slip, no sensor error"
-    return stopping, None, ends, note
+    return stopping, certify_stopping(stopping, _robot(plant)), ends, note
 
 
-def _runaway(plant: Any) -> tuple[AbstractSafeSet, Certificate | None, dict[str, Interval], str]:
+def _runaway(plant: Any) -> tuple[AbstractSafeSet, Proved | None, dict[str, Interval], str]:
     own = plant.nominal
     low, high = own.parameter_ranges
     ends = dict(zip(own.parameter_names, zip(low.tolist(), high.tolist(), strict=True), strict=True))

@@ -17,6 +17,9 @@ CertificateFile = Annotated[
     Path | None,
     typer.Option("--certificate", help="Certificate of `yannctl certify`: its filter has the last word in the C code."),
 ]
+Bare = Annotated[
+    bool, typer.Option("--bare", help="Leave out a certified filter that has no C form: it must run elsewhere.")
+]
 Cpu = Annotated[str, typer.Option("--cpu", help="cortex-m4 (M4F), cortex-m7 or cortex-m3 (soft float).")]
 
 pil_app = typer.Typer(help="Processor in the loop: run exported code on an emulated board.", no_args_is_help=True)
@@ -36,6 +39,7 @@ def export_c(
         str | None, typer.Option("--flash", help='Choose a form within this flash, such as "16k".')
     ] = None,
     certificate: CertificateFile = None,
+    bare: Bare = False,
     cpu: Cpu = "cortex-m4",
     plot: Annotated[Path | None, typer.Option("--plot", help="PNG of cost against size, with a budget.")] = None,
     check: Annotated[bool, typer.Option(help="Compile it and compare with Python, where a compiler is found.")] = True,
@@ -49,7 +53,7 @@ def export_c(
     from yannctl import export
 
     output = Output(json)
-    law, residual, clip = _parts(output, file, certificate)
+    law, residual, clip = _parts(output, file, certificate, bare)
     budgeted = max_instructions is not None or flash is not None
     precision = precision or ("float" if budgeted else "double")
     law, outside, data = (law.merged() if merge else law), "nearest", {}
@@ -98,7 +102,7 @@ def export_st(
     from yannctl.export.structured_text import write_st
 
     output = Output(json)
-    law, residual, clip = _parts(output, file, None)
+    law, residual, clip = _parts(output, file, None, True)
     if residual is not None or clip is not None:
         output.line("only the explicit law is written; learned part and filter have no Structured Text form")
     with busy("writing tables and code"):
@@ -112,6 +116,7 @@ def pil_verify(
     file: ControllerFile,
     cpu: Cpu = "cortex-m4",
     certificate: CertificateFile = None,
+    bare: Bare = False,
     precision: Annotated[Literal["double", "float"], typer.Option(help="Type of the numbers in C.")] = "float",
     search: Annotated[Literal["scan", "tree"], typer.Option(help="How the region is found.")] = "scan",
     points: Annotated[
@@ -127,7 +132,7 @@ def pil_verify(
     from yannctl.export.pil import verify_on_processor
 
     output = Output(json)
-    law, residual, clip = _parts(output, file, certificate)
+    law, residual, clip = _parts(output, file, certificate, bare)
     with tempfile.TemporaryDirectory(prefix="yannctl_") as folder, busy(f"{points} points on an emulated {cpu}"):
         code = export.write_c(law, folder, precision=precision, search=search, extension=residual, clip=clip)
         found = verify_on_processor(code, law, cpu, points, seed)
@@ -145,12 +150,12 @@ def pil_verify(
         raise typer.Exit(1)
 
 
-def _parts(output: Output, file: Path, certificate: Path | None) -> tuple[Any, Any, Any]:
+def _parts(output: Output, file: Path, certificate: Path | None, bare: bool) -> tuple[Any, Any, Any]:
     """Law, learned part and filter of a file; the filter of a certificate takes the place of the file's own."""
     from yannctl import export
 
     refuse_problem(file)
-    law, residual, clip = export.read_parts(file)
+    law, residual, clip = export.read_parts(file, bare)
     if certificate is not None:
         clip = export.certified_clip(certificate, law)
     if clip is not None:

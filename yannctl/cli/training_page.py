@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from yannctl import rl
+from yannctl.assurance import Certificate
 from yannctl.rl.construction import ALGORITHMS
 
 from . import training_figures as drawn
@@ -320,7 +321,7 @@ def _filter(told: Told) -> list[Section]:
         ["steps begun outside the certified set", f"{last['outside_set']:,}"],
         ["steps outside the state bounds", f"{last['behaviour_violations']:,}"],
     ]
-    if guard.certificate is not None:
+    if isinstance(guard.certificate, Certificate):
         share = 100 * last["residual_share"]
         rows.append(["largest share of the certified model error that was used", f"{share:.0f} % (alarm at 80 %)"])
     picture = _picture(told, "interventions", lambda narrow: drawn.interventions(history, narrow),

@@ -18,6 +18,7 @@ from yannctl.pwa.law import PwaLaw
 from .clip_tables import ClipTables
 from .controller_file import ControllerFile, certificate_of, load_controller
 from .policy_file import KEY, policy_of
+from .projection_tables import ProjectionTables, filter_tables
 from .residual_tables import ACTIVATIONS, ResidualTables
 
 _RESIDUAL = ("centre", "scale", "reach", "u_min", "u_max")
@@ -74,11 +75,14 @@ def controller_parts(tensors: Mapping[str, np.ndarray]) -> tuple[ResidualTables 
         raise FileFormatError(f"tensor {error.args[0]!r} is missing; save the controller again") from error
 
 
-def read_parts(path: str | Path) -> tuple[PwaLaw, ResidualTables | None, ClipTables | None]:
+def read_parts(
+    path: str | Path, bare: bool = False
+) -> tuple[PwaLaw, ResidualTables | None, ClipTables | ProjectionTables | None]:
     """Read a law file or a controller file.
 
     Args:
         path: a file written by `PwaLaw.save`, `save_controller` or `save_policy`.
+        bare: whether to leave out the filter of a certificate that is no clip to lines, instead of refusing the file.
 
     Returns:
         The law, the learned part and the filter, None where there is none; the filter of a certificate in the file
@@ -95,14 +99,17 @@ def read_parts(path: str | Path) -> tuple[PwaLaw, ResidualTables | None, ClipTab
             raise
         return PwaLaw.load(path), None, None
     if KEY in content.metadata:
-        residual, clip = _policy_residual(content, str(path)), None
+        residual, own = _policy_residual(content, str(path)), None
     else:
-        residual, clip = controller_parts(content.extension)
+        residual, own = controller_parts(content.extension)
+    clip: ClipTables | ProjectionTables | None = own
     certificate = certificate_of(content, str(path)) if clip is None else None
-    return content.law, residual, clip if certificate is None else _clip_of(certificate, content.law, str(path))
+    if certificate is not None and not (bare and not hasattr(certificate, "clip")):
+        clip = _clip_of(certificate, content.law, str(path))
+    return content.law, residual, clip
 
 
-def certified_clip(path: str | Path, law: PwaLaw) -> ClipTables:
+def certified_clip(path: str | Path, law: PwaLaw) -> ClipTables | ProjectionTables:
     """Read a certificate file, prove it again and give its filter for a law.
 
     Args:
@@ -114,20 +121,20 @@ def certified_clip(path: str | Path, law: PwaLaw) -> ClipTables:
 
     Raises:
         FileFormatError: a damaged file, or one whose proof does not hold.
-        ModelError: several inputs, or states that are not the first parameters of the law.
+        ModelError: states that are not the first parameters of the law.
     """
     from yannctl.assurance import load_certificate
 
     return _clip_of(load_certificate(path), law, str(path))
 
 
-def _clip_of(certificate: Any, law: PwaLaw, name: str) -> ClipTables:
+def _clip_of(certificate: Any, law: PwaLaw, name: str) -> ClipTables | ProjectionTables:
     """The filter of a certificate, where it is one of lines and for the states of a law."""
     wanted, names = certificate.statement.x_names, law.theta_names or ()
     if len(wanted) > law.F.shape[2] or any(a != b for a, b in zip(wanted, names, strict=False)):
         text = f"{name} is for the states {', '.join(wanted)}; the law's parameters are {', '.join(names)}"
         raise ModelError("certificate", text, remedy="give the certificate of this plant, states in the law's order")
-    return ClipTables.of(certificate)
+    return filter_tables(certificate)
 
 
 def _policy_residual(content: ControllerFile, name: str) -> ResidualTables | None:

@@ -40,7 +40,7 @@ class Safeguard:
     filter: SafetyFilter | None = None
     name: str = "none"
     reason: str = "switched off"
-    certificate: Certificate | None = None
+    certificate: Certificate | AnalyticCertificate | None = None
     task: Task | None = None
     redraw: bool = False
 
@@ -76,7 +76,7 @@ class Safeguard:
         return decision.u, decision.outside
 
     def residual_share(self, x: np.ndarray, u: np.ndarray, x1: np.ndarray) -> float:
-        """Share of the certified error bound W that a measured step used; 0 where there is no certificate.
+        """Share of the certified error bound W that a measured step used; 0 where no certificate states a W.
 
         Above 1 the certificate no longer speaks about this plant; above 0.8 `assurance.ResidualMonitor` alarms.
 
@@ -88,7 +88,9 @@ class Safeguard:
         Returns:
             The share.
         """
-        if self.certificate is None or self.filter is None or not self.filter.safe_set.contains(x[None])[0]:
+        if self.filter is None or not isinstance(self.certificate, Certificate):
+            return 0.0
+        if not self.filter.safe_set.contains(x[None])[0]:
             return 0.0
         return float(self.certificate.inclusion.residual_share(x[None], u[None], x1[None])[0])
 
@@ -193,9 +195,12 @@ def _given(wanted: Any, task: Task, redraw: bool) -> Safeguard:
     """A filter, set or certificate that the caller brings: what it says of itself must fit."""
     safe_set = wanted.safe_set() if isinstance(wanted, Certificate | AnalyticCertificate) else wanted
     made = safe_set if isinstance(safe_set, SafetyFilter) else SafetyFilter(safe_set)
-    certificate = made.safe_set.certificate if isinstance(made.safe_set, CertifiedPolytope) else None
-    stated = wanted if isinstance(wanted, AnalyticCertificate) else certificate
-    said = None if stated is None else stated.statement
+    certificate: Certificate | AnalyticCertificate | None = None
+    if isinstance(wanted, AnalyticCertificate):
+        certificate = wanted
+    elif isinstance(made.safe_set, CertifiedPolytope):
+        certificate = made.safe_set.certificate
+    said = None if certificate is None else certificate.statement
     seen = task.nx if made.states is None else made.safe_set.nx
     if (made.safe_set.nx, made.safe_set.nu) != (seen, task.nu):
         text = f"is for {made.safe_set.nx} states and {made.safe_set.nu} inputs, the plant has {task.nx} and {task.nu}"
