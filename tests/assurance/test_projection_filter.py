@@ -1,3 +1,4 @@
+from copy import copy
 from dataclasses import replace
 
 import casadi as ca
@@ -69,6 +70,13 @@ def loop(plant, safe_set):
     return Target("tanks", step, d.p_min, d.p_max, d.x_min, d.x_max, safe_set, starts, 1.0)
 
 
+def plant_filter(own, law):
+    """The same filter with another law."""
+    made = copy(own)
+    object.__setattr__(made, "law", law)
+    return made
+
+
 def nearest_online(filter, x, u):
     """The same program, straight from the rows."""
     identity, weight = np.eye(filter.nu), 1 / (filter.u_max - filter.u_min) ** 2
@@ -124,14 +132,36 @@ def test_with_one_input_it_is_the_clip(designs, rate):
     np.testing.assert_allclose(projected.recover(far), clip.recover(far), rtol=0, atol=1e-6)
 
 
-def test_a_proposal_outside_the_bounds_is_projected_online(tank_set):
+def test_a_proposal_outside_the_bounds_is_clipped_and_then_projected(tank_set):
     x, u = points(tank_set, 200, seed=2, reach=3.0)
-    beyond = ((u < tank_set.u_min) | (u > tank_set.u_max)).any(axis=1)
-    got, source = tank_set.projection.project(x[beyond], u[beyond])
-    assert (source == ONLINE).all()
-    np.testing.assert_allclose(got, nearest_online(tank_set.projection, x[beyond], u[beyond]), rtol=0, atol=1e-9)
+    clipped = np.clip(u, tank_set.u_min, tank_set.u_max)
+    assert (u != clipped).any(axis=1).mean() > 0.5
+    got, source = tank_set.projection.project(x, u)
+    assert set(source) == {PASSED, EXPLICIT}
+    np.testing.assert_allclose(got, nearest_online(tank_set.projection, x, clipped), rtol=0, atol=1e-9)
     huge = tank_set.nearest(x, np.full(u.shape, 1e308))
     assert tank_set.projection.holds(x, huge).all()
+
+
+def test_one_call_gives_the_bits_of_the_batch(tank_set):
+    """Compiled calls alone inside the set; whatever is not plain goes the long way and ends the same."""
+    x, u = points(tank_set, 300, seed=6, reach=1.5)
+    keep, own = SafetyFilter(tank_set), tank_set.projection
+    many, _ = own.project(x, u)
+    quick = [own.one(state, proposal) for state, proposal in zip(x, u, strict=True)]
+    assert sum(found is not None for found in quick) >= 0.99 * len(x)
+    for state, proposal, expected in zip(x, u, many, strict=True):
+        np.testing.assert_array_equal(keep(state, proposal), expected)
+    assert own.one(np.array([2.0, 2.0]), np.zeros(2)) is None
+    assert own.one(x[0], np.array([np.nan, 0.0])) is None
+    assert own.one(np.array([np.nan, 0.0]), np.zeros(2)) is None
+    damaged = replace(own.law, g=own.law.g + 5.0, status="complete")
+    broken = plant_filter(own, damaged)
+    asked = [k for k in range(len(x)) if not own.holds(x[k : k + 1], np.clip(u[k : k + 1], own.u_min, own.u_max))[0]]
+    answers = [broken.one(x[k], u[k]) for k in asked]
+    assert any(found is None for found in answers)
+    met = [(k, found) for k, found in zip(asked, answers, strict=True) if found is not None]
+    assert all(own.holds(x[k][None], found[None])[0] for k, found in met)
 
 
 def test_an_answer_that_breaks_a_row_is_never_given(plant, tank_set, monkeypatch):

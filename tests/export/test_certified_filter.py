@@ -10,12 +10,23 @@ import pytest
 
 import yannctl
 from yannctl import Ocp, condense, solve_mpqp
-from yannctl.assurance import ClipFilter, PolytopicSet, SafetyFilter, design, save_certificate
+from yannctl.assurance import (
+    ClipFilter,
+    Domain,
+    Inclusion,
+    PolytopicSet,
+    SafetyFilter,
+    Statement,
+    certify,
+    design,
+    save_certificate,
+)
 from yannctl.cli.app import main
 from yannctl.errors import ModelError
 from yannctl.export import ClipTables, c_check, check_c, controller_tensors, save_controller, write_c
 from yannctl.export.residual_tables import random_residual
 from yannctl.models import Pendulum
+from yannctl.pwa import PwaLaw
 
 needs_compiler = pytest.mark.skipif(not c_check.find_compiler(), reason="no C compiler; apt-get install gcc")
 PRECISIONS = pytest.mark.parametrize("precision", ["double", "float"])
@@ -212,3 +223,57 @@ def test_a_certificate_of_other_states_is_refused(certificate, law, tmp_path, ca
     assert "is for the states theta, theta_dot" in error.replace("\n", " ")
     with pytest.raises(ModelError, match="reach"):
         replace(ClipTables.of(certificate), reach=np.array([1.0, -1.0]))
+
+
+@pytest.fixture(scope="module")
+def two_inputs():
+    """Two unstable states that each of two inputs moves, with the law that would hold them alone."""
+    w = np.full((1, 2), 0.02)
+    A, B = np.array([[[1.2, 0.1], [0.05, 1.15]]]), np.array([[[0.5, 0.15], [0.1, 0.45]]])
+    inclusion = Inclusion(A, B, np.zeros((1, 2)), w, np.array([1]), {"push": w}, np.zeros(2), 0)
+    said = Statement("pair", ("a", "b"), ("1", "1"), ("u", "v"), ("1", "1"), (), 1.0)
+    certificate = certify(said, Domain([-1, -1], [1, 1], [-1, -1], [1, 1.5], [], []), inclusion, contraction=0.98)
+    box = np.vstack([np.eye(2), -np.eye(2)])
+    law = PwaLaw(
+        row_start=np.array([0, 4]), H=box, k=np.full(4, 1.5), F=np.array([[[0.9, -0.4], [0.3, 0.8]]]),
+        g=np.array([[0.1, -0.2]]), theta_min=np.full(2, -1.5), theta_max=np.full(2, 1.5), theta_names=("a", "b"),
+        out_names=("u", "v"),
+    )  # fmt: skip
+    return certificate, law
+
+
+@needs_compiler
+def test_several_inputs_in_c_and_in_python(two_inputs, tmp_path):
+    """The law pushes outwards; rows and the law of the projection in C give the bits of Python."""
+    certificate, law = two_inputs
+    safe_set = certificate.safe_set()
+    export = write_c(law, tmp_path, clip=safe_set)
+    assert [path.name for path in export.sources] == ["controller.c", "controller_projection.c"]
+    assert check_c(export, law, n_points=3000, seed=1).ok
+    library, draw = compiled(export, tmp_path), np.random.default_rng(2)
+    x = np.concatenate([states(certificate, 1500), draw.uniform(-1.3, 1.3, (300, 2))])
+    proposal, certified = draw.uniform(-2, 2, (len(x), 2)), export.reference.law(x)[0]
+    proposal[::7, 0], proposal[1::7, 1], proposal[2::7, 0] = np.nan, np.inf, -np.inf
+    function, real = ctypes.CDLL(str(library)).controller_filter, ctypes.c_double
+    u, status = np.empty_like(proposal), np.empty(len(x), int)
+    for i, rows in enumerate(zip(x, proposal, certified, strict=True)):
+        given, out = [(real * 2)(*row) for row in rows], (real * 2)()
+        status[i], u[i] = function(*given, out), out[:]
+    wanted, wanted_status = export.reference.clip.apply(x, proposal, certified)
+    np.testing.assert_array_equal(c_check.bits(u), c_check.bits(wanted))
+    np.testing.assert_array_equal(status, wanted_status)
+    assert {0, 3, 4, 5} <= set(status.tolist())
+    safe = SafetyFilter(safe_set, law=law)
+    inside = safe_set.contains(x)
+    assert 5 not in status[inside]
+    np.testing.assert_array_equal(u[inside], safe(x[inside], proposal[inside]))
+    assert (np.abs(u - np.clip(proposal, [-1, -1], [1, 1.5]))[inside] > 0.1).any(axis=1).mean() > 0.1
+
+
+def test_several_inputs_are_refused_in_float_and_for_another_law(two_inputs, certificate, law, tmp_path):
+    with pytest.raises(ModelError, match="several inputs is written in double only"):
+        write_c(two_inputs[1], tmp_path, precision="float", clip=two_inputs[0])
+    with pytest.raises(ModelError, match="2 states and 2 inputs, the law maps 2 to 1"):
+        write_c(law, tmp_path, clip=two_inputs[0])
+    with pytest.raises(ModelError, match="2 states and 1 input, the law maps 2 to 2"):
+        write_c(two_inputs[1], tmp_path, clip=certificate)

@@ -14,6 +14,7 @@ from .analytic_certificate import ANALYTIC, AnalyticCertificate, certify_barrier
 from .analytic_checker import check_analytic
 from .barrier_set import BarrierSet, barrier_set
 from .certificate import (
+    CLAIM,
     Certificate,
     Statement,
     certificate_bytes,
@@ -43,6 +44,7 @@ from .targets import TARGETS, certified, covered_share, reactor_barrier, robot_s
 
 __all__ = [
     "ANALYTIC",
+    "CLAIM",
     "DESIGNS",
     "POLICIES",
     "SEARCH",

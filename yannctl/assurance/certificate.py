@@ -31,6 +31,11 @@ if TYPE_CHECKING:
     from .safe_set import CertifiedPolytope
 
 KIND = "yannctl certificate"
+CLAIM = (
+    "Claimed: a model within the stated bounds of state, input, parameters and errors that is in the set at one "
+    "sampling instant is in it at every later one. That a plant keeps within these bounds is an assumption; no SIL or "
+    "performance level, and nothing is guaranteed on hardware."
+)
 VERSION = 1
 _SIGNATURE = "0" * 128
 _ARRAYS = (

@@ -239,9 +239,45 @@ def smooth_reactor_rate(plant: Any, x: Any, u: Any) -> Any:
     return ca.vertcat(flow * (plant.CAf - x[0]) - rate, flow * (plant.Tf - x[1]) + heat)
 
 
+def hot_water_tank(dt: float | None = None) -> Design:
+    """Keep a hot-water tank between its rods and its rim, hot enough against germs and not scalding, by two inputs.
+
+    Stirred, of 0.25 m^2; filled with cold water by F, heated by Q, drawn from at will:
+
+        dh/dt = (F - D) / A,   dT/dt = (F (Tin - T) + Q / (rho cp)) / (A h)
+
+    Args:
+        dt: another sample period [min], None for 0.1 min.
+    """
+    import casadi as ca
+
+    x, u, p = ca.SX.sym("x", 2), ca.SX.sym("u", 2), ca.SX.sym("p", 2)
+    D, Tin = ca.vertsplit(p)
+    area, heat_capacity = 0.25, 4150.0  # [m2, kJ/(m3 K)]
+
+    def rhs(x: Any, u: Any) -> Any:
+        warming = u[0] * (Tin - x[1]) + 60.0 / heat_capacity * u[1]
+        return ca.vertcat((u[0] - D) / area, warming / (area * x[0]))
+
+    dt = 0.1 if dt is None else dt
+    rate = ca.Function("rate", [x, u, p], [rhs(x, u)], ["x", "u", "p"], ["x_dot"])
+    step = ca.Function("step", [x, u, p], [extrapolate(rhs, x, u, dt, 1, 6)], ["x", "u", "p"], ["x_next"])
+    return Design(
+        Statement(
+            "hot-water tank", ("h", "T"), ("m", "degC"), ("F", "Q"), ("m3/min", "kW"), ("D", "Tin"), dt,
+            "0.6 to 0.8 m, 57 to 63 degC; any draw of 10 to 20 L/min and any cold water of 8 to 12 degC, constant in "
+            "each period; well stirred; no sensor error, no lag of valve or rods",
+        ),
+        Domain([0.6, 57.0], [0.8, 63.0], [0.0, 0.0], [0.03, 100.0], [0.01, 8.0], [0.02, 12.0]),
+        lambda k: [Flow(rate, k * dt, np.array([0.1, 3.0]), order=4, substeps=k)],
+        step, pieces=(4, 2, 2, 1, 1, 1), contraction=0.99, max_corners=16,
+    )  # fmt: skip
+
+
 DESIGNS: dict[str, Callable[[float | None], Design]] = {
     "pendulum-upright": pendulum_upright,
     "pendulum-encoder": pendulum_encoder,
     "robot-corridor": robot_corridor,
     "reactor-point": reactor_point,
+    "hot-water-tank": hot_water_tank,
 }

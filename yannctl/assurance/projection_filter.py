@@ -2,10 +2,10 @@
 
     u_safe = arg min_u sum_j ((u_j - proposed_j) / (u_max_j - u_min_j))^2   s.t.  G x + K u <= b,  u_min <= u <= u_max
 
-A proposal that meets the rows passes as it is. For the others the program is solved once for all (x, proposed) of the
-set into an explicit law with a budget of regions. Where the law is partial, the proposal lies outside the input bounds
-or the law's answer does not meet the rows in floating point, the program is solved online within a stated number of
-iterations; where that fails too, the input that violates the rows least is given.
+A proposal is first clipped to the input bounds, as the actuator would; one that meets the rows then passes as it is.
+For the others the program is solved once for all (x, proposed) of the set into an explicit law with a budget of
+regions. Where the law is partial or its answer does not meet the rows in floating point, the program is solved online
+within a stated number of iterations; where that fails too, the input that violates the rows least is given.
 """
 
 from dataclasses import dataclass, field
@@ -27,7 +27,6 @@ _TREE_PARAMETERS = 4  # with more, building the search tree takes far longer tha
 # The solved rows are moved in by this share of their size over the box, more than the law and the online solver err:
 # the rows themselves are then met without any tolerance. W holds the rounding of that last test.
 _SHIFT = 1e-11
-_FAR = 1e3  # half ranges; a proposal further out is moved to here before it is projected
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +72,8 @@ class ProjectionFilter:
         checked = {
             "G": matrix("G", self.G, rows, nx), "K": matrix("K", self.K, rows, nu), "b": vector("b", self.b, rows),
             "u_min": vector("u_min", self.u_min, nu), "u_max": vector("u_max", self.u_max, nu),
+            "set_rows": matrix("set_rows", self.set_rows, np.size(self.set_bounds), nx),
+            "set_bounds": vector("set_bounds", self.set_bounds, np.size(self.set_bounds)),
             "iteration_limit": 10 * (rows + 2 * nu),
         }  # fmt: skip
         for name, value in checked.items():
@@ -107,12 +108,38 @@ class ProjectionFilter:
             x: states (n, nx) [x_units].
             u: inputs (n, nu) [u_units].
         """
-        with np.errstate(invalid="ignore", over="ignore"):
-            rows = (x @ self.G.T + u @ self.K.T <= self.b).all(axis=1)
-        return np.asarray(rows & (u >= self.u_min).all(axis=1) & (u <= self.u_max).all(axis=1))
+        from .projection_kernels import meets_many
+
+        out = np.empty(len(x), dtype=bool)
+        states, inputs = (np.ascontiguousarray(part, dtype=float) for part in (x, u))
+        meets_many(self.G, self.K, self.b, self.u_min, self.u_max, states, inputs, out)
+        return out
+
+    def one(self, x: Float[np.ndarray, " nx"], u: Float[np.ndarray, " nu"]) -> Float[np.ndarray, " nu"] | None:
+        """Project one proposal in compiled calls alone.
+
+        Args:
+            x: state (nx,) [x_units].
+            u: proposed input (nu,) [u_units].
+
+        Returns:
+            What `project` gives (nu,); None where the long way must be taken: a state outside the set, a proposal that
+            is not finite, or an answer of the law that does not meet the rows.
+        """
+        from .projection_kernels import LONG, PASSES, enter, leave
+
+        theta, out = np.empty(self.nx + self.nu), np.empty(self.nu)
+        rows = self.G, self.K, self.b
+        found = enter(self.set_rows, self.set_bounds, *rows, self.u_min, self.u_max, x, u, theta)
+        if found == LONG:
+            return None
+        if found == PASSES:
+            return theta[self.nx :]
+        met = leave(*rows, self._middle, self._half, self.u_min, self.u_max, x, self.law(theta), out)
+        return out if met else None
 
     def __call__(self, x: ArrayLike, u: ArrayLike) -> Float[np.ndarray, "*batch nu"]:
-        """Give the safe inputs nearest to the proposed ones, for states of the set.
+        """Give the safe inputs nearest to the proposed ones, clipped to their bounds first, for states of the set.
 
         Args:
             x: states (..., nx) [x_units].
@@ -138,6 +165,7 @@ class ProjectionFilter:
         Returns:
             Inputs (n, nu) [u_units], and PASSED, EXPLICIT, ONLINE or LEAST for each (n,).
         """
+        u = np.clip(u, self.u_min, self.u_max)
         out, source = u.copy(), np.zeros(len(u), dtype=int)
         ask = np.flatnonzero(~self.holds(x, u))
         if not ask.size:
@@ -152,7 +180,7 @@ class ProjectionFilter:
         return out, source
 
     def online(self, x: Float[np.ndarray, " nx"], u: Float[np.ndarray, " nu"]) -> Float[np.ndarray, " nu"]:
-        """Solve the program at one point, without the law.
+        """Solve the program at one point, without the law; the proposal is clipped first.
 
         Args:
             x: state (nx,) [x_units].
@@ -161,8 +189,8 @@ class ProjectionFilter:
         Returns:
             The nearest safe input (nu,) [u_units]; NaN where the solver found none within its iterations.
         """
-        reach, mpqp = _FAR * self._half, self._mpqp
-        theta = np.concatenate([x, np.clip(u, self._middle - reach, self._middle + reach)])
+        mpqp = self._mpqp
+        theta = np.concatenate([x, np.clip(u, self.u_min, self.u_max)])
         return self._in_units(self._online.solve(mpqp.f + mpqp.F @ theta, mpqp.b + mpqp.B @ theta).z)
 
     def _in_units(self, v: np.ndarray) -> np.ndarray:

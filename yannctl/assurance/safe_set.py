@@ -202,6 +202,10 @@ class ProjectedSet(CertifiedPolytope):
         """Project on the safe inputs, each input in units of its range."""
         return self.projection(x, u)
 
+    def filter_one(self, x: Float[np.ndarray, " nx"], u: Float[np.ndarray, " nu"]) -> Float[np.ndarray, " nu"] | None:
+        """Filter one state in compiled calls."""
+        return self.projection.one(x, u)
+
     def action(self, x: ArrayLike) -> Float[np.ndarray, "*batch nu"]:
         """Safe input with most room to the nearest row or bound."""
         return self.projection.least(x)

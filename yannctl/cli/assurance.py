@@ -22,8 +22,8 @@ def certify(
     plant: Annotated[
         str,
         typer.Argument(
-            help="pendulum-upright, pendulum-encoder, robot-corridor, reactor-point, reactor-barrier, robot-stopping; "
-            "or all."
+            help="pendulum-upright, pendulum-encoder, robot-corridor, reactor-point, hot-water-tank, reactor-limit, "
+            "robot-stop; or all."
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Certificate file, or a folder for 'all'.")] = Path(
@@ -36,11 +36,13 @@ def certify(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Compute a robust control invariant set for a plant, prove it and write the certificate.
+    """Compute a robust control invariant set for a plant's model, prove it and write the certificate.
 
-    Where there is none, the error says which of sample time, box, parameters or sensor to change, and to what.
+    The proof speaks about sampling instants and about the stated bounds of state, input, parameters and errors; that a
+    plant stays within them is an assumption. Where there is no set, the error says which of sample time, box,
+    parameters or sensor to change, and to what.
     """
-    from yannctl.assurance import ANALYTIC, DESIGNS, load_certificate, public_key, save_certificate
+    from yannctl.assurance import ANALYTIC, CLAIM, DESIGNS, load_certificate, public_key, save_certificate
     from yannctl.export import attach_certificate
 
     output = Output(json)
@@ -73,8 +75,8 @@ def certify(
         ])  # fmt: skip
         output.line(f"{name}: {certificate.statement.note}\nwritten to {path}")
     columns = ["plant", "share of the box", "facets", "filter rows", "N_cert", "statements", "load and re-check [s]"]
-    output.table("certificates, every statement decided exactly or in integer intervals", columns, rows)
-    output.result({"ok": True, "certificates": data})
+    output.table("certificates, every statement decided exactly or in integer intervals", columns, rows, CLAIM)
+    output.result({"ok": True, "claim": CLAIM, "certificates": data})
 
 
 def _certified(name: str, sample_time: float | None) -> Any:
@@ -117,6 +119,7 @@ def falsify(
 ) -> None:
     """Attack the filtered loops with hostile learners and the worst parameters, and count what they achieve.
 
+    Attacked are the plants' simulated models, within the bounds that the certificates state.
     Four attackers choose step by step, a fifth searches whole runs (CMA-ES, where the package cma is installed).
     """
     from tqdm import tqdm
@@ -152,7 +155,8 @@ def falsify(
     columns = ["loop", "attacker", "v/e/i", "bare", "cut", "/episode", "/step", "verdict"]
     legend = (
         "v/e/i: violated limits, exits from the set, states without a safe input; bare: episodes lost without the "
-        "filter; cut: inputs the filter changed; /episode, /step: upper 95 % bounds of the rate of violations."
+        "filter; cut: inputs the filter changed; /episode, /step: upper 95 % bounds of the rate of violations. What is "
+        "attacked is the simulated model with parameters at the ends of their stated intervals, not a plant."
     )
     output.table(f"Attacks of {steps} steps", columns, rows, legend)
     output.result({"ok": ok, "seed": seed, "attacks": found})

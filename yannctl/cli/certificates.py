@@ -19,10 +19,10 @@ def verify_certificate(output: Output, file: Path, trusted: bytes | None) -> Non
         file: the certificate file.
         trusted: public key that must have signed it, None for any or none.
     """
-    from yannctl.assurance import load_certificate
+    from yannctl.assurance import CLAIM, load_certificate
 
     rows, found = _proved(lambda: load_certificate(file, trusted))
-    output.table(f"{file}", ["check", "found", "verdict"], rows)
+    output.table(f"{file}", ["check", "found", "verdict"], rows, CLAIM if found["ok"] else "")
     output.result({"ok": found["ok"], "certificate": found})
     if not found["ok"]:
         raise typer.Exit(1)
@@ -58,7 +58,10 @@ def _proved(read: Callable[[], Any]) -> tuple[list[list[str]], dict[str, Any]]:
         return [[check, str(error), "FAILS"]], {"ok": False, "failure": str(error)}
     checked, said = certificate.check(), certificate.statement
     signed = f"signed by {certificate.signed_by}" if certificate.signed_by else "signature not asked for"
-    rows = [[check, f"{checked.n_checked} statements for {said.plant}; {signed}", "holds"]]
+    rows = [
+        [check, f"{checked.n_checked} statements for {said.plant}; {signed}", "holds"],
+        ["what it covers, at sampling instants", said.note, "assumed of the plant"],
+    ]
     return rows, {
         "ok": True, "failure": "", "inequalities": checked.n_checked, "plant": said.plant, "note": said.note,
         "signed_by": certificate.signed_by,

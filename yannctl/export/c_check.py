@@ -126,11 +126,9 @@ def compile_c(
     harness = folder / "harness.c"
     harness.write_text(fill_template("harness.c.in", {"name": export.name, "upper": export.name.upper()}), "ascii")
     library = folder / f"{export.name}.so"
-    source = export.folder / f"{export.name}.c"
     command = [*compiler, *WARNING_FLAGS, *flags, "-fPIC", "-shared", f"-I{export.folder}"]
-    result = subprocess.run(
-        [*command, str(source), str(harness), "-o", str(library)], capture_output=True, text=True, check=False
-    )
+    command += [*map(str, export.sources), str(harness), "-o", str(library)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
     return (library, "") if result.returncode == 0 else (None, result.stderr.strip())
 
 

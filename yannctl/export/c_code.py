@@ -1,7 +1,7 @@
 """Write a controller as C99: constant tables and functions without heap, recursion or library calls."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +17,7 @@ from .c_text import fill_template
 from .clip_tables import ClipTables
 from .control_reference import ControlReference
 from .law_tables import LawTables
+from .projection_tables import ProjectionTables, filter_tables
 from .residual_tables import ResidualTables
 from .row_order import telling_rows_first
 from .tree_tables import TreeTables
@@ -35,7 +36,7 @@ class CExport:
     Args:
         name: prefix of the C names and stem of the files.
         folder: where the files are.
-        files: the header, the source and the README.
+        files: the header, the source and the README; those of the projection too, for a filter of several inputs.
         precision: "double" or "float".
         operation_bound: floating-point operations (multiply, add, compare) of one call at most.
         flash_bytes: constant tables and an allowance for the code [byte].
@@ -76,6 +77,11 @@ class CExport:
         """The C file."""
         return self.folder / f"{self.name}.c"
 
+    @property
+    def sources(self) -> tuple[Path, ...]:
+        """Every C file that is to be compiled."""
+        return tuple(path for path in self.files if path.suffix == ".c")
+
 
 def write_c(
     law: PwaLaw | Any,
@@ -109,8 +115,10 @@ def write_c(
         outside: where no region holds theta, "nearest" continues the nearest region (a tree then scans), "safe" gives
             the safe output.
         extension: the learned part, a `yann.ExtendedActor` of kind "residual", or `ResidualTables`; default: none.
-        clip: safety filter of one input: an `assurance.Certificate`, `assurance.ClipFilter` or `ClipTables`; default:
-            none. In float its lines are rounded towards safe, so that the interval lies inside the exact one.
+        clip: safety filter: an `assurance.Certificate`, its set, an `assurance.ClipFilter` or `ClipTables`; default:
+            none. In float its lines are rounded towards safe, so that the interval lies inside the exact one. Several
+            inputs take double: their projection is a law of its own, `<name>_projection.c`, found by a tree if it has
+            one.
 
     Returns:
         The files, their costs and the reference.
@@ -121,6 +129,10 @@ def write_c(
     """
     check_name(name)
     reference = _reference(law, (precision, search, outside), (safe_output, out_min, out_max), extension, clip)
+    further: tuple[Path, ...] = ()
+    if isinstance(reference.clip, ProjectionTables):
+        reference, projection = _with_projection(reference, Path(folder), name)
+        further = projection.files
     tables = reference.tables
     compact = share_gains(tables)
     tree = TreeTables.of(law, tables, compact.law_of, len(compact.F)) if search == "tree" else None
@@ -128,7 +140,7 @@ def write_c(
     return CExport(
         name=name,
         folder=Path(folder),
-        files=_written(Path(folder), name, fields),
+        files=(*_written(Path(folder), name, fields), *further),
         precision=precision,
         operation_bound=int(fields["operation_bound"]),
         flash_bytes=int(fields["flash_bytes"]),
@@ -174,6 +186,19 @@ def _reference(
     return reference
 
 
+def _with_projection(reference: ControlReference, folder: Path, name: str) -> tuple[ControlReference, CExport]:
+    """Write the law of a filter of several inputs beside the controller; the rule then knows what it answers."""
+    clip = reference.clip
+    assert isinstance(clip, ProjectionTables)
+    form = "scan" if clip.law.tree is None else "tree"
+    written = write_c(clip.law, folder, f"{name}_projection", search=form)
+    return replace(reference, clip=replace(clip, answers=written.reference, cost=_cost_of(written))), written
+
+
+def _cost_of(written: CExport) -> tuple[int, int, int]:
+    return written.operation_bound, written.flash_bytes, written.ram_bytes
+
+
 def _written(folder: Path, name: str, fields: Any) -> tuple[Path, ...]:
     """Fill the templates and write header, code and description."""
     targets = {
@@ -217,12 +242,18 @@ def _check_residual(reference: ControlReference) -> None:
         raise ModelError("extension", text, remedy="extend the actor of this law")
 
 
-def _filter(clip: Any, law: PwaLaw, precision: Precision) -> ClipTables:
+def _filter(clip: Any, law: PwaLaw, precision: Precision) -> ClipTables | ProjectionTables:
     """The filter in the target's precision; its lines cover the law's domain where they state nothing else."""
-    tables = ClipTables.of(clip)
-    if tables.nx > law.F.shape[2] or law.F.shape[1] != 1:
-        text = f"is for {tables.nx} states and 1 input, the law maps {law.F.shape[2]} to {law.F.shape[1]}"
+    tables = filter_tables(clip)
+    nu = tables.nu if isinstance(tables, ProjectionTables) else 1
+    if tables.nx > law.F.shape[2] or law.F.shape[1] != nu:
+        inputs = "1 input" if nu == 1 else f"{nu} inputs"
+        text = f"is for {tables.nx} states and {inputs}, the law maps {law.F.shape[2]} to {law.F.shape[1]}"
         raise ModelError("clip", text, remedy="give the filter of this plant")
+    if isinstance(tables, ProjectionTables):
+        if precision != "double":
+            raise ModelError("precision", "a filter of several inputs is written in double only", remedy="use double")
+        return tables
     reach = np.maximum(np.abs(law.theta_min), np.abs(law.theta_max))
     return tables.rounded(precision, reach[: tables.nx])
 

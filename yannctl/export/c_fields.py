@@ -10,7 +10,7 @@ import numpy as np
 from yannctl.pwa.law import PwaLaw
 
 from .c_extension import extension_section
-from .c_sections import Section, control_text, filter_section, row_operations, tree_section
+from .c_sections import Section, control_text, filter_section, projection_section, row_operations, tree_section
 from .c_text import (
     CLIP,
     braced,
@@ -26,6 +26,7 @@ from .c_text import (
 from .clip_tables import ClipTables
 from .control_reference import ControlReference
 from .law_tables import LawTables
+from .projection_tables import ProjectionTables
 from .tree_tables import TreeTables
 
 CODE_BYTES = 1024  # allowed for the instructions of the law; gcc -Os needs about a third of it
@@ -115,7 +116,7 @@ def template_fields(
     tree_part = None if tree is None else tree_section(tree, len(compact.F), len(tables.k), reference.outside, base)
     others = [
         None if residual is None else extension_section(residual, base),
-        None if clip is None else filter_section(clip, base),
+        None if clip is None else _filter_section(clip, base),
     ]
     extension, filtering = (part.text if part else "" for part in others)
     sections = [part for part in (tree_part, *others) if part is not None]
@@ -136,6 +137,7 @@ def template_fields(
         "extension": extension,
         "filter": filtering,
         "control": control_text(residual, clip, reference.outside, base),
+        "includes": f'#include "{name}_projection.h"\n' if isinstance(clip, ProjectionTables) else "",
         "declarations": _declarations(reference, base),
         "outside_text": nearest if reference.outside == "nearest" else "u is the safe value",
         "outside_safe": ""
@@ -143,6 +145,10 @@ def template_fields(
         else f"    if (violation > TOLERANCE) {{\n        return reject(u, {name.upper()}_OUTSIDE);\n    }}\n",
         "law_id": law_digest(tables, [array for part in sections for array in part.arrays]),
     }
+
+
+def _filter_section(clip: ClipTables | ProjectionTables, base: dict[str, str]) -> Section:
+    return projection_section(clip, base) if isinstance(clip, ProjectionTables) else filter_section(clip, base)
 
 
 def _scan_text(outside: str, base: dict[str, str]) -> str:
@@ -218,15 +224,19 @@ def _texts(law: PwaLaw, reference: ControlReference, tree: TreeTables | None) ->
     }
 
 
-def _filter_text(clip: ClipTables) -> str:
+def _filter_text(clip: ClipTables | ProjectionTables) -> str:
     """What the README says of the safety filter."""
+    several = isinstance(clip, ProjectionTables)
+    way = "the nearest safe u is given, each input in units of its range" if several else (
+        "u is clipped to [low(theta), high(theta)]"
+    )  # fmt: skip
     lines = [
-        f"{clip.n_rows} lines; u is clipped to [low(theta), high(theta)], and stays as it is where it is safe already",
+        f"{clip.n_rows} lines; {way}, and stays as it is where it is safe already",
         *textwrap.wrap(f"source: {clip.source.encode('ascii', 'replace').decode() or 'not stated'}", 112),
         "NaN or infinity from the learned part gives way to the law, which is filtered like any other proposal",
         "outside the certified set nothing is claimed, whatever the status",
     ]
-    if clip.g_low.dtype == np.float32 and clip.reach is not None:
+    if isinstance(clip, ClipTables) and clip.g_low.dtype == np.float32 and clip.reach is not None:
         reach = ", ".join(f"{float(value):.6g}" for value in clip.reach)
         lines += [
             "float: lower lines are rounded up, upper lines down, by all that float can lose for |theta| up to",
@@ -245,10 +255,16 @@ def _declarations(reference: ControlReference, base: dict[str, str]) -> str:
             f"void {name}_learned(const {name}_real theta[{upper}_N_THETA], {name}_real change[{upper}_N_OUT]);",
         ]
     if reference.clip is not None:
+        several = isinstance(reference.clip, ProjectionTables)
+        size = f"[{upper}_N_OUT]"
+        given, taken, to = (f" proposal{size}", f" certified{size}", f" u{size}") if several else (
+            " proposal", " certified", " *u"
+        )  # fmt: skip
+        kind = f"const {name}_real" if several else f"{name}_real"
         lines += [
             "\n/* The safe input nearest to a proposed one; the certified input takes the place of NaN or infinity. */",
-            f"{name}_status {name}_filter(const {name}_real theta[{upper}_N_THETA], {name}_real proposal,",
-            f"    {name}_real certified, {name}_real *u);",
+            f"{name}_status {name}_filter(const {name}_real theta[{upper}_N_THETA], {kind}{given},",
+            f"    {kind}{taken}, {name}_real{to});",
         ]
     return "\n".join(lines)
 

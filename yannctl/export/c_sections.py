@@ -6,6 +6,7 @@ import numpy as np
 
 from .c_text import braced, constant, dot_lines, fill_template, hex_number, index_type, integer_pairs, integers, numbers
 from .clip_tables import ClipTables
+from .projection_tables import ProjectionTables
 from .residual_tables import ResidualTables
 from .tree_tables import TreeTables
 
@@ -145,6 +146,34 @@ def filter_section(clip: ClipTables, base: dict[str, str]) -> Section:
     return Section(fill_template("filter.c.in", base | fields), table_bytes, operations, 0, arrays)
 
 
+def projection_section(clip: ProjectionTables, base: dict[str, str]) -> Section:
+    """Write the safety filter of several inputs; its law is in a file of its own, whose costs are counted here.
+
+    Args:
+        clip: its tables.
+        base: the fields every template knows.
+
+    Returns:
+        The section.
+    """
+    limits = {"u_low": clip.u_min, "u_high": clip.u_max, "u_middle": clip.middle, "u_half": clip.half}
+    n_point = clip.nx + clip.nu
+    fields = {
+        **{name: ", ".join(map(hex_number, value)) for name, value in limits.items()},
+        "filter_nx": str(clip.nx),
+        "n_lines": str(clip.n_rows),
+        "n_point": str(n_point),
+        "lines": braced(clip.lines),
+        "bounds": numbers(clip.bounds),
+        "line_sum": dot_lines("LINE[i]", "point", n_point, 1, 8),
+    }
+    operations, flash, stack = clip.cost
+    own = sum(array.nbytes for array in (clip.lines, clip.bounds, *limits.values()))
+    operations += 2 * clip.n_rows * (2 * n_point + 1) + 8 * clip.nu
+    text = fill_template("projection.c.in", base | fields)
+    return Section(text, own + flash, operations, stack + 8 * (n_point + clip.nu), clip.arrays)
+
+
 def _unrolled_lines(clip: ClipTables, name: str) -> str:
     """The lines one after the other, their numbers in the code."""
     texts = [f"    {name}_real sum;"]
@@ -156,7 +185,9 @@ def _unrolled_lines(clip: ClipTables, name: str) -> str:
     return "\n".join([*texts, ""])
 
 
-def control_text(residual: ResidualTables | None, clip: ClipTables | None, outside: str, base: dict[str, str]) -> str:
+def control_text(
+    residual: ResidualTables | None, clip: ClipTables | ProjectionTables | None, outside: str, base: dict[str, str]
+) -> str:
     """Write the body of the function that joins law, learned part and filter.
 
     Args:
@@ -189,8 +220,9 @@ def control_text(residual: ResidualTables | None, clip: ClipTables | None, outsi
     if residual is not None:
         lines += ["    if (extend(theta, law, u) == 0) {", f"        status = {upper}_LAW_USED;", "    }"]
     if clip is not None:
+        given = "u, law, u" if isinstance(clip, ProjectionTables) else "u[0], law[0], &u[0]"
         lines += [
-            f"    found = {name}_filter(theta, u[0], law[0], &u[0]);",
+            f"    found = {name}_filter(theta, {given});",
             "    if (found > status) {",
             "        status = found;",
             "    }",

@@ -20,6 +20,7 @@ from yannctl.types import Float
 
 from .status import FILTERED, LAW_USED, NO_SAFE_INPUT, OK
 
+_IN_PYTHON = "run it in Python (`yannctl export c --bare` writes the code without it), or certify a polytopic set"
 _UNIT = float(np.finfo(np.float32).eps) / 2  # largest relative error of one rounding to float
 _SLACK = 1.001  # products of errors, and the rounding of this computation itself
 
@@ -84,9 +85,9 @@ class ClipTables:
         if hasattr(certificate, "statement"):
             if not hasattr(certificate, "clip"):
                 text = f"of a {certificate.form} set is no clip to lines, so C code cannot hold it"
-                raise ModelError("filter", text, remedy="run it in Python, or certify a polytopic set")
+                raise ModelError("filter", text, remedy=_IN_PYTHON)
             corners = np.abs(certificate.found.vertices).max(axis=0)
-            return replace(cls.of(certificate.clip()), reach=corners, source=_words(certificate))
+            return replace(cls.of(certificate.clip()), reach=corners, source=words_of(certificate))
         names = ("F_low", "g_low", "F_high", "g_high")
         missing = [name for name in (*names, "u_min", "u_max") if not hasattr(clip, name)]
         if missing:
@@ -171,8 +172,12 @@ class ClipTables:
         return u, np.where(low <= high, status, NO_SAFE_INPUT)
 
 
-def _words(certificate: Any) -> str:
-    """What a certificate covers."""
+def words_of(certificate: Any) -> str:
+    """Say what a certificate covers.
+
+    Args:
+        certificate: an `assurance.Certificate`.
+    """
     said = certificate.statement
     states = ", ".join(f"{name} [{unit}]" for name, unit in zip(said.x_names, said.x_units, strict=True))
     signed = f"signed by {certificate.signed_by}" if certificate.signed_by else "signature not checked"

@@ -8,6 +8,7 @@ from yannctl.types import Float
 
 from .clip_tables import ClipTables
 from .law_tables import LawTables
+from .projection_tables import ProjectionTables
 from .residual_tables import ResidualTables
 from .status import BAD_INPUT, LAW_USED, OK, OUTSIDE
 
@@ -34,7 +35,7 @@ class ControlReference:
     out_max: Float[np.ndarray, " n_out"] | None = None
     outside: str = "nearest"
     residual: ResidualTables | None = None
-    clip: ClipTables | None = None
+    clip: ClipTables | ProjectionTables | None = None
 
     @property
     def dtype(self) -> np.dtype:
@@ -84,7 +85,10 @@ class ControlReference:
         if self.residual is not None:
             u[go_on], good = self.residual.extend(law[go_on], points[:, : self.residual.nx])
             status[go_on] = np.where(good, status[go_on], LAW_USED)
-        if self.clip is not None:
+        if isinstance(self.clip, ProjectionTables):
+            u[go_on], found = self.clip.apply(points[:, : self.clip.nx], u[go_on], law[go_on])
+            status[go_on] = np.where(found > status[go_on], found, status[go_on])
+        elif self.clip is not None:
             clipped, found = self.clip.apply(points[:, : self.clip.nx], u[go_on, 0], law[go_on, 0])
             u[go_on, 0] = clipped
             status[go_on] = np.where(found > status[go_on], found, status[go_on])

@@ -98,7 +98,7 @@ def verify_on_processor(
         folder = Path(name)
         call = f"return (int32_t){export.name}_control(in, out);"
         sizes = reference.tables.n_theta, reference.tables.n_out
-        image, own = build_batch(cpu_by_name(cpu), folder, [export.source], call, export.name, sizes)
+        image, own = build_batch(cpu_by_name(cpu), folder, list(export.sources), call, export.name, sizes)
         found = run_batch(image, folder, points, sizes[1], min(MOST_TIMED, len(points)))
     wanted, wanted_status = reference.evaluate(points)
     different = int(np.count_nonzero(bits(found.u) != bits(wanted)))
