@@ -41,7 +41,7 @@ def _is_option(argument: ast.arg) -> bool:
     text = ast.unparse(argument.annotation) if argument.annotation else ""
     known = {
         "Json", "Seed", "Short", "LawFile", "ConfigFile", "ControllerFile", "CertificateFile", "Cpu", "LogArgument",
-        "OutFile",
+        "OutFile", "Bare",
     }  # fmt: skip
     return text.startswith("Annotated[") or text in known
 

@@ -24,13 +24,25 @@ def test_certify_writes_a_file_that_proves_itself(tmp_path, capsys):
     assert loaded.share == found["share"]
 
 
-def test_falsify_counts(capsys):
-    code, text = run(capsys, "falsify", "--short", "--plant", "robot-corridor")
+def test_falsify_counts(capsys, tmp_path):
+    out = tmp_path / "attacks.json"
+    code, text = run(capsys, "falsify", "--short", "--plant", "robot-corridor", "--out", str(out))
     assert code == 0
     found = json.loads(text.out.splitlines()[-1])
     assert found["ok"]
     assert {attack["policy"] for attack in found["attacks"]} == {"uniform", "bang-bang", "greedy", "nan", "search"}
     assert all(attack["violations"] == 0 for attack in found["attacks"])
+    # An interrupted run goes on: what is in the file is kept as it is, what is missing is done.
+    left = {**found, "attacks": [{**found["attacks"][0], "closest": 77.0}, *found["attacks"][2:]]}
+    out.write_text(json.dumps(left))
+    code, text = run(capsys, "falsify", "--short", "--plant", "robot-corridor", "--out", str(out), "--resume")
+    again = {attack["policy"]: attack for attack in json.loads(out.read_text())["attacks"]}
+    assert code == 0
+    assert again["uniform"]["closest"] == 77.0
+    assert again["bang-bang"] == found["attacks"][1]
+    assert len(again) == 5
+    code, text = run(capsys, "falsify", "--short", "--resume")
+    assert (code, "name it with --out" in text.err) == (2, True)
 
 
 def test_an_unknown_plant_is_one_line(capsys):

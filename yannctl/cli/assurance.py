@@ -2,7 +2,7 @@
 
 import os
 import time
-from json import dumps
+from json import dumps, loads
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -114,6 +114,7 @@ def falsify(
     steps: Annotated[int, typer.Option("--steps", min=1000, help="Steps of each attack.")] = FULL_STEPS,
     short: Short = False,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="JSON file of all attacks so far.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Keep the attacks that --out holds already.")] = False,
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
@@ -124,50 +125,73 @@ def falsify(
     """
     from tqdm import tqdm
 
-    from yannctl.assurance import POLICIES, SEARCH, TARGETS, attack, can_search, search_attack, target
+    from yannctl.assurance import POLICIES, SEARCH, TARGETS, can_search
 
     output = Output(json)
+    if resume and out is None:
+        raise ModelError("--resume", "there is no file to go on with", remedy="name it with --out")
     names = list(TARGETS) if plant == "all" else [plant]
     steps = SHORT_STEPS if short else steps
-    rows, found, ok = [], [], True
     policies = (*POLICIES, SEARCH) if can_search() else POLICIES
     if not can_search():
         output.line("searching attacks are left out: the package cma is not installed")
-    jobs = [(name, policy) for name in names for policy in policies]
+    found = _earlier(out, steps, seed) if resume and out is not None else []
+    done = {(attack["plant"], attack["policy"]) for attack in found}
+    jobs = [(name, policy) for name in names for policy in policies if (name, policy) not in done]
     for name, policy in tqdm(jobs, disable=None, leave=False):
-        loop = target(name)
-        searching = policy == SEARCH
-        outcome = search_attack(loop, steps, seed) if searching else attack(loop, policy, steps, EPISODE_STEPS, seed)
-        episode, step = outcome.upper_bounds()
-        ok = ok and outcome.ok
-        found.append({
-            "plant": name, **vars(outcome), "ok": outcome.ok, "upper_95_episode": episode, "upper_95_step": step,
-            "simulated_time": outcome.steps * loop.dt,
-        })  # fmt: skip
-        rows.append([
-            name, policy, f"{outcome.violations}/{outcome.exits}/{outcome.infeasible}",
-            f"{100 * outcome.unfiltered_violated:.0f} %", f"{100 * outcome.changed:.0f} %", f"{episode:.1e}",
-            f"{step:.1e}", _verdict(outcome),
-        ])  # fmt: skip
+        found.append(_attacked(name, policy, steps, seed))
         if out is not None:
+            data = {"ok": all(attack["ok"] for attack in found), "seed": seed, "attacks": found}
             out.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(out, dumps(plain({"ok": ok, "seed": seed, "attacks": found}), indent=1).encode() + b"\n")
+            write_whole(out, dumps(plain(data), indent=1).encode() + b"\n")
     columns = ["loop", "attacker", "v/e/i", "bare", "cut", "/episode", "/step", "verdict"]
     legend = (
         "v/e/i: violated limits, exits from the set, states without a safe input; bare: episodes lost without the "
         "filter; cut: inputs the filter changed; /episode, /step: upper 95 % bounds of the rate of violations. What is "
         "attacked is the simulated model with parameters at the ends of their stated intervals, not a plant."
     )
-    output.table(f"Attacks of {steps} steps", columns, rows, legend)
+    ok = all(attack["ok"] for attack in found)
+    output.table(f"Attacks of {steps} steps", columns, [_cells(attack) for attack in found], legend)
     output.result({"ok": ok, "seed": seed, "attacks": found})
     if not ok:
         raise typer.Exit(1)
 
 
-def _verdict(outcome: Any) -> str:
-    if outcome.violations or outcome.exits or outcome.infeasible:
-        return "BROKEN"
-    return "holds" if outcome.ok else "VOID"
+def _attacked(name: str, policy: str, steps: int, seed: int) -> dict[str, Any]:
+    """Attack one loop by one attacker, and say what came of it."""
+    from yannctl.assurance import SEARCH, attack, search_attack, target
+
+    loop = target(name)
+    searching = policy == SEARCH
+    outcome = search_attack(loop, steps, seed) if searching else attack(loop, policy, steps, EPISODE_STEPS, seed)
+    episode, step = outcome.upper_bounds()
+    return {
+        "plant": name, **vars(outcome), "ok": outcome.ok, "upper_95_episode": episode, "upper_95_step": step,
+        "simulated_time": outcome.steps * loop.dt,
+    }  # fmt: skip
+
+
+def _earlier(out: Path, steps: int, seed: int) -> list[dict[str, Any]]:
+    """The attacks of a file that were as long and had the same seed."""
+    if not out.exists():
+        return []
+    try:
+        data = loads(out.read_bytes())
+        same = data["seed"] == seed
+        return [attack for attack in data["attacks"] if same and attack["steps"] > steps - EPISODE_STEPS]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError("--out", f"{out} holds no attacks ({error})", remedy="name another file") from error
+
+
+def _cells(attack: dict[str, Any]) -> list[str]:
+    """One row of the table."""
+    broken = attack["violations"] or attack["exits"] or attack["infeasible"]
+    return [
+        attack["plant"], attack["policy"], f"{attack['violations']}/{attack['exits']}/{attack['infeasible']}",
+        f"{100 * attack['unfiltered_violated']:.0f} %", f"{100 * attack['changed']:.0f} %",
+        f"{attack['upper_95_episode']:.1e}", f"{attack['upper_95_step']:.1e}",
+        "BROKEN" if broken else "holds" if attack["ok"] else "VOID",
+    ]  # fmt: skip
 
 
 def _key(path: Path) -> bytes:
