@@ -4,7 +4,7 @@ import torch
 
 from yannctl import MpQp, solve_mpqp
 from yannctl.errors import ModelError
-from yannctl.yann import encode_actor, five_layer
+from yannctl.yann import encode_actor, error_bound, five_layer
 
 
 def test_layers_are_the_published_ones(laws):
@@ -13,7 +13,8 @@ def test_layers_are_the_published_ones(laws):
     p, q = law.n_regions, len(law.k)
     assert np.array_equal(actor.step.weight.numpy(), -law.H)
     assert np.array_equal(actor.step.bias.numpy(), law.k + actor.row_tolerance)
-    assert actor.row_tolerance == 1e-12
+    assert actor.row_tolerance.min() > 0
+    assert actor.row_tolerance.max() <= 4e-12
     assert actor.indicator.weight.shape == (p, q)
     assert np.array_equal(actor.indicator.weight.sum(dim=1).numpy(), np.diff(law.row_start))
     assert np.array_equal(actor.indicator.bias.numpy(), 1.0 - np.diff(law.row_start))
@@ -96,9 +97,16 @@ def test_too_many_weights_are_refused(laws, monkeypatch):
         encode_actor(laws.saturation(), "five_layer")
 
 
-def test_beside_a_steep_facet_the_neighbour_is_not_taken():
-    """u = clip(100 theta, -1, 1): a row that held 1e-9 too far would move u by 3e-7."""
-    law = solve_mpqp(MpQp([[1.0]], [0.0], [[-100.0]], [[1.0], [-1.0]], [1.0, 1.0], [[0.0], [0.0]], [-3.0], [3.0], 1))
-    theta = (0.01 + np.array([-1, 1])[:, None] * np.geomspace(1e-15, 1e-8, 50)).reshape(-1, 1)
-    got = encode_actor(law, "five_layer")(torch.as_tensor(theta)).numpy()
-    assert np.abs(got - law(theta)).max() <= 1e-9
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("gain", [100.0, 1e4])
+def test_beside_a_steep_facet_the_neighbour_is_not_taken(gain, dtype):
+    """u = clip(gain theta, -1, 1) on [-3, 3]: a row that held 1e-9 too far would move u by 3e-9 gain."""
+    law = solve_mpqp(MpQp([[1.0]], [0.0], [[-gain]], [[1.0], [-1.0]], [1.0, 1.0], [[0.0], [0.0]], [-3.0], [3.0], 1))
+    theta = (1 / gain + np.array([-1, 1])[:, None] * np.geomspace(1e-15, 1e-8, 50)).reshape(-1, 1)
+    actor = encode_actor(law, "five_layer", dtype)
+    theta = torch.as_tensor(np.vstack([theta, -theta, np.linspace(-3, 3, 50)[:, None]])).to(dtype)
+    wanted = law(theta.double().numpy())
+    error = np.abs(actor(theta).double().numpy() - wanted).max()
+    scale = 2.0  # |F| |x| + |g|
+    assert error <= (1e-9 if dtype == torch.float64 else 8 * torch.finfo(dtype).eps * scale)
+    assert error_bound(actor, law).value <= 2 * actor.tolerance()

@@ -3,7 +3,8 @@ import pytest
 import torch
 
 from yannctl.errors import ModelError
-from yannctl.yann import encode_actor, lattice_terms, verify
+from yannctl.yann import encode_actor, lattice, lattice_terms, verify
+from yannctl.yann.lattice import LatticeLaws
 
 
 def test_lattice_equals_the_law(law):
@@ -75,3 +76,17 @@ def test_too_many_splits_are_refused(laws, monkeypatch):
     law = laws.interpolation(rng.uniform(-1, 1, (20, 2)), rng.normal(size=(20, 1)))
     with pytest.raises(ModelError, match="no lattice found"):
         encode_actor(law, "lattice")
+
+
+def test_a_large_batch_is_evaluated_in_parts(laws, monkeypatch):
+    law = laws.integrator_law(2, 2)
+    actor = encode_actor(law, "lattice")
+    points = torch.as_tensor(laws.spread(law, 2000, 0))
+    whole = actor(points)
+    sizes = []
+    picked = LatticeLaws._picked
+    monkeypatch.setattr(lattice, "PICKED", 1000)
+    monkeypatch.setattr(LatticeLaws, "_picked", lambda self, part: sizes.append(len(part)) or picked(self, part))
+    assert torch.equal(actor(points), whole)
+    assert max(sizes) * max(part.terms.numel() for part in actor.outputs) <= 2000
+    assert sum(sizes) == 2 * len(points)

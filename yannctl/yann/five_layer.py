@@ -15,8 +15,11 @@ from yannctl.pwa import PwaLaw
 
 from .parts import LawReference, blank_linear, check_law, column_sum, flatten_batch, law_scale
 
-# Wide enough for the rounding of a row, narrow enough that taking a neighbour next to a steep facet stays within 1e-9.
-ROW_TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-6}
+# Of a row's size `|H| |x| + |k|`: wide enough for what the facets of neighbours differ by, narrow enough that taking a
+# neighbour next to a steep facet stays within 1e-9 of the input's range.
+ROW_TOLERANCE = 1e-12
+LEAST_TOLERANCE = 1e-14
+CORNER = 1e-10  # corners of a region lie on its facets up to this [scaled distance]
 M_MARGIN = 1.01
 MAX_WEIGHTS = 200_000_000
 
@@ -70,11 +73,11 @@ class FiveLayers(nn.Module):
     Args:
         law: the explicit law.
         M: what switches a law off.
-        row_tolerance: how far outside a row still counts as inside.
+        row_tolerance: (q,) how far outside each row still counts as inside.
         dtype: floating type of the weights.
     """
 
-    def __init__(self, law: PwaLaw, M: float, row_tolerance: float, dtype: torch.dtype) -> None:
+    def __init__(self, law: PwaLaw, M: float, row_tolerance: np.ndarray, dtype: torch.dtype) -> None:
         super().__init__()
         p, m, n = law.F.shape
         q = law.H.shape[0]
@@ -139,11 +142,25 @@ class FiveLayerActor(nn.Module):
         return M_MARGIN * float(max(largest.max(), np.finfo(float).tiny))
 
     @staticmethod
-    def _row_tolerance(law: PwaLaw, dtype: torch.dtype) -> float:
-        """Take the stated tolerance, or what rounding of the rows needs where the parameters sit far from zero."""
-        reach = np.abs(law.H) @ np.maximum(np.abs(law.theta_min), np.abs(law.theta_max)) + np.abs(law.k)
-        unit = torch.finfo(dtype).eps / 2  # of each of the n + 1 operations of a row, and of its rounded weights
-        return max(ROW_TOLERANCE.get(dtype, 1e-3), (law.ntheta + 4) * unit * float(reach.max(initial=0.0)))
+    def _row_tolerance(law: PwaLaw, dtype: torch.dtype) -> np.ndarray:
+        """Take for each row what its rounding needs where it can decide: on its facet, so at most at a corner.
+
+        `max over corners v of (n + 1) u |H| |v| + u |k| + 1e-12 (|H| |v| + |k|) - (k - H v)`, u half an eps, is enough
+        for all of the region, as the sum is convex: a row far from where |v| is large may be narrow, and then a
+        neighbour that is taken next to a steep facet differs by little.
+        """
+        unit = 1.001 * torch.finfo(dtype).eps / 2
+        tolerance = np.full(len(law.k), LEAST_TOLERANCE)
+        reach = np.maximum(np.abs(law.theta_min), np.abs(law.theta_max))
+        for i in range(law.n_regions):
+            rows = slice(law.row_start[i], law.row_start[i + 1])
+            H, k = law.H[rows], law.k[rows]
+            corners = np.asarray(law.vertices(i), dtype=float)
+            slack = np.maximum(k - corners @ H.T - CORNER, 0.0) if len(corners) else 0.0
+            size = np.abs(corners if len(corners) else reach[None]) @ np.abs(H).T
+            need = ((law.ntheta + 1) * unit + ROW_TOLERANCE) * size + (unit + ROW_TOLERANCE) * np.abs(k) - slack
+            tolerance[rows] += np.maximum(need.max(axis=0), 0.0)
+        return tolerance
 
     @property
     def step(self) -> nn.Linear:
@@ -177,12 +194,12 @@ class FiveLayerActor(nn.Module):
 
     def tolerance(self) -> float:
         """Error that rounding and the row tolerance explain [input unit]."""
-        law = self.source.law
+        law, eps = self.source.law, torch.finfo(self.step.weight.dtype).eps
         half = (law.theta_max - law.theta_min) / 2
-        # Taking a neighbour within the row tolerance moves the output by at most the change of gain times it.
+        # The laws of neighbours differ by a multiple of the row between them, which holds up to its tolerance.
+        neighbour = (self.ntheta + 1) * eps + 2 * ROW_TOLERANCE
         steepest = float(np.max(np.abs(law.F) @ half, initial=0.0))
-        rounding = 2 * (self.ntheta + 2) * torch.finfo(self.step.weight.dtype).eps
-        return rounding * law_scale(law) + 2 * self.row_tolerance * steepest
+        return (2 * (self.ntheta + 2) * eps + neighbour) * law_scale(law) + 2 * LEAST_TOLERANCE * steepest
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Evaluate the network.

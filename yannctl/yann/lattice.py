@@ -16,6 +16,7 @@ from .compiled import CompiledLattice
 from .lattice_terms import Lattice, lattice_terms
 from .parts import LawReference, check_law, column_sum, flatten_batch, law_scale
 
+PICKED = 1 << 24  # members of terms picked at once: 128 MiB of float64
 MAX_UNROLLED = 2048  # entries of the terms above which unrolling makes a compiler slow
 
 
@@ -56,6 +57,13 @@ class LatticeLaws(nn.Module):
         """
         if torch.compiler.is_compiling() and self.terms.numel() <= MAX_UNROLLED:
             return self._unrolled(theta)
+        step = max(1, PICKED // self.terms.numel())
+        if torch.compiler.is_compiling() or torch.jit.is_tracing() or len(theta) <= step:
+            return self._picked(theta)
+        return torch.cat([self._picked(part) for part in theta.split(step)])
+
+    def _picked(self, theta: torch.Tensor) -> torch.Tensor:
+        """Evaluate all laws, then pick the members of each term."""
         values = column_sum(self.F.T, theta.T.unsqueeze(-1)) + self.g  # (batch, laws)
         n_terms, longest = self.terms.shape
         picked = values[:, self.terms.reshape(-1)].unflatten(1, (n_terms, longest))
