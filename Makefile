@@ -62,6 +62,7 @@ short: $(INSTALLED)
 	$(BIN)/yannctl bench yann --short
 	$(BIN)/yannctl bench pil --short
 	$(BIN)/yannctl bench plants --short
+	$(BIN)/yannctl bench learners --short
 	$(BIN)/yannctl bench learning --short
 	$(BIN)/yannctl falsify --short
 	$(BIN)/yannctl hil chaos --short
@@ -74,7 +75,7 @@ bench: $(INSTALLED)
 	$(BIN)/yannctl bench yann --out runs/bench/yann.json
 	$(BIN)/yannctl bench pil --out runs/bench/pil.json
 	$(BIN)/yannctl bench plants --out runs/bench/plants.json
-	$(BIN)/yannctl bench learners --out runs/bench/learners.json
+	$(BIN)/yannctl bench learners --rows runs/learners --out runs/bench/learners.json
 	$(BIN)/yannctl bench learning --seeds 0-9 --rows runs/learning --out runs/bench/learning.json
 
 falsify: $(INSTALLED)

@@ -9,6 +9,9 @@ from yannctl.rl.task import another
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*script_method:DeprecationWarning")
+@pytest.mark.filterwarnings(
+    "ignore:.*Function'> should not be instantiated:DeprecationWarning"
+)  # by torch's own tracer
 @pytest.mark.parametrize("algorithm", ["dsact", "td3", "ddpg"])
 def test_compiled_learner_is_the_plain_one(env, law, small, algorithm):
     plain = Run(law, None, another(env), algorithm, 3, small)

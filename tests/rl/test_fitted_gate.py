@@ -13,6 +13,7 @@ from yannctl.rl.evaluation import evaluate
 from yannctl.rl.fitted_gate import Episode, FittedGate, measure_optimism
 from yannctl.rl.identification import Estimate
 from yannctl.rl.model_settings import ModelSettings
+from yannctl.rl.promotion import ModelGate
 from yannctl.rl.task import task_of
 from yannctl.yann.extension import ExtendedActor
 
@@ -53,6 +54,15 @@ def test_policy_better_on_the_data_sheet_but_worse_on_the_plant_is_refused(gate)
     assert event.decision == "promoted"
     assert event.parameters == {"gear": 0.5}
     assert event.standard_errors["gear"] == pytest.approx(1e-3)
+
+
+def test_learning_policy_is_shown_from_the_starts_of_the_deployed_one(gate, small):
+    """The averaged policy is the candidate; the present one is the deployed one, so their means agree to the bit."""
+    present, averaged = policy(0.3, gate.plant), policy(1.8, gate.plant)
+    for each in (gate, ModelGate(gate.task, 0, small)):
+        event, candidate = each.compare(100, 1, present, averaged, present)
+        assert candidate is averaged
+        assert event.learning_return == event.deployed_return < event.candidate_return
 
 
 def test_unknown_plant_asks_every_corner(gate):

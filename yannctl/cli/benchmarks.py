@@ -37,14 +37,19 @@ def bench(
     ],
     short: Short = False,
     out: Annotated[Path | None, typer.Option("--out", help="Also write the figures to this JSON file.")] = None,
-    tasks: Annotated[str, typer.Option("--tasks", help="learning: names with commas; default all.")] = "",
+    tasks: Annotated[str, typer.Option("--tasks", help="learning, learners: names with commas; default all.")] = "",
     methods: Annotated[str, typer.Option("--methods", help="learning: names with commas; default all.")] = "",
     seeds: Annotated[str, typer.Option("--seeds", help='learning: "0-9" or "0,3".')] = "0-2",
     rows: Annotated[
-        Path | None, typer.Option("--rows", help="learning: folder of the rows; those there are not made again.")
+        Path | None,
+        typer.Option("--rows", help="learning, learners: folder of the rows; those there are not made again."),
     ] = None,
-    again: Annotated[str, typer.Option("--again", help="learning: methods to make again all the same.")] = "",
-    show: Annotated[bool, typer.Option("--show", help="learning: only the tables of the rows there.")] = False,
+    again: Annotated[
+        str, typer.Option("--again", help="Of learning, methods, of learners, tasks to make again all the same.")
+    ] = "",
+    show: Annotated[
+        bool, typer.Option("--show", help="learning, learners: only the tables of the rows there.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Measure a stage side by side with its peers; a peer that is missing is a row `not installed`."""
@@ -53,8 +58,11 @@ def bench(
     if what is Benchmark.learning:
         asked = benchmark.names(tasks), benchmark.names(methods), benchmark.numbers(seeds)
         result = benchmark.run(short, *asked, rows, benchmark.names(again), say=output.line, show=show)
+    elif what is Benchmark.learners and not methods:
+        asked = benchmark.names(tasks), rows, benchmark.names(again)
+        result = benchmark.run(short, *asked, say=output.line, show=show)
     elif tasks or methods or rows or again or show:
-        raise ModelError("--tasks, --methods, --rows, --again, --show", f"bench {what.value} has no such rows")
+        raise ModelError("--tasks, --methods, --rows, --again, --show", f"bench {what.value} does not take one of them")
     else:
         result = benchmark.run(short=short)
     output.line(benchmark.table(result))

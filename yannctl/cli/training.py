@@ -8,18 +8,28 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from yannctl.errors import ModelError
-from yannctl.files import write_whole
 
 from .console import Output, gate_lines
 from .options import Json, Seed
-from .training_command import COMMAND_FILE, DEFAULT_STEPS, Algorithm, Command, Recipe, choose, settings_changed
+from .training_command import DEFAULT_STEPS, Algorithm, Command, Recipe, choose, refuse_given, settings_changed
+from .training_folder import (
+    LAW_FILE,
+    begin_folder,
+    clear_folder,
+    make_actor,
+    make_critic,
+    make_environment,
+    published_size,
+    read_recorded,
+    refuse_used,
+)
 
 if TYPE_CHECKING:
     import gymnasium
 
-    from yannctl import PwaLaw, rl
+    from yannctl import rl
 
-LAW_FILE, PROBLEM_FILE, CONTROLLER_FILE = "law.safetensors", "problem.toml", "deployed.safetensors"
+CONTROLLER_FILE = "deployed.safetensors"
 
 
 Changes = Annotated[
@@ -29,6 +39,7 @@ Changes = Annotated[
 
 
 def train(
+    context: typer.Context,
     env: Annotated[
         str, typer.Option("--env", metavar="ID", help="Environment: a yannctl plant, or any with continuous actions.")
     ] = "yannctl/Pendulum-v0",
@@ -87,7 +98,8 @@ def train(
         remedy = f"give module:function; through the bridge it is: yannctl hil train {rig}"
         raise ModelError("--rig", f"got {rig!r}", remedy=remedy)
     if resume is not None:
-        command, folder = Command.read(resume, steps), resume
+        refuse_given(context, ("steps",))
+        command, folder = _go_on(resume, steps, output), resume
     else:
         chosen, profile = choose(algorithm, recipe, env)
         given = law is not None or problem is not None
@@ -96,29 +108,61 @@ def train(
             None if log is None else f"recorded{log.suffix}", filter, problem is not None,
         )  # fmt: skip
         folder = out
-    environment = _make(command.env)
-    output.line(_filter_line(command, environment))
+        refuse_used(folder)
+    settings, environment = _settings(command), make_environment(command.env)
+    line = _filter_line(command, environment)
+    source = folder / command.log if resume is not None and command.log is not None else log
+    recorded = None if source is None else read_recorded(source, environment)
     if resume is None:
-        _begin(command, (law, problem, log), environment, folder)
+        begin_folder(command, law, problem, log, environment, folder)
+    known = recorded.report.lines() if recorded is not None else ()
+    output.line("\n".join(said for said in (line, published_size(command, folder), *known) if said))
     try:
-        result = _run(command, environment, folder, output)
+        result = _run(command, environment, folder, settings, recorded, output)
     except KeyboardInterrupt:
         output.line(f"\ninterrupted; go on with: yannctl train --resume {folder}")
+        raise
+    except ModelError:
+        if resume is None:
+            clear_folder(command, folder)
         raise
     more = _controller(result, environment, folder, output) if command.law else {}
     more |= _page(result, environment, command, folder, output) if report else {}
     _report(result, folder, output, more)
 
 
-def _run(command: Command, environment: "gymnasium.Env", folder: Path, output: Output) -> "rl.TrainingResult":
-    """Start the run of a folder or go on with it, synchronous or not."""
-    from yannctl import PwaLaw, rl
+def _go_on(folder: Path, steps: int | None, output: Output) -> Command:
+    """The command of a run that is taken up again, with the steps it is to have now."""
+    command = Command.read(folder)
+    if steps is None or steps == command.steps:
+        return command
+    output.line(f"the run goes on to step {steps}, not {command.steps}")
+    command = command.lasting(steps)
+    command.write(folder)
+    return command
+
+
+def _settings(command: Command) -> "rl.TrainingSettings":
+    """The settings of a run; refuse what does not go together before anything is written."""
     from yannctl.rl.settings import profile as settings_of
 
-    settings = settings_of(command.profile).changed(command.changes)
+    if (command.rate is not None or command.rig is not None) and command.log is not None:
+        raise ModelError("--log", "is not taken by an asynchronous run", remedy="leave out --rate and --rig")
+    return settings_of(command.profile).changed(command.changes)
+
+
+def _run(
+    command: Command,
+    environment: "gymnasium.Env",
+    folder: Path,
+    settings: "rl.TrainingSettings",
+    recorded: "rl.RecordedLog | None",
+    output: Output,
+) -> "rl.TrainingResult":
+    """Start the run of a folder or go on with it, synchronous or not."""
+    from yannctl import PwaLaw, rl
+
     if command.rate is not None or command.rig is not None:
-        if command.log is not None:
-            raise ModelError("--log", "is not taken by an asynchronous run", remedy="leave out --rate and --rig")
         return rl.train_asynchronously(
             command.env,
             PwaLaw.load(folder / LAW_FILE) if command.law else None,
@@ -136,8 +180,8 @@ def _run(command: Command, environment: "gymnasium.Env", folder: Path, output: O
     if not begun:
         _announce_model(command, environment, settings, output)
     return rl.train(
-        _actor(folder) if command.law else None,
-        _critic(command, folder),
+        make_actor(folder) if command.law else None,
+        make_critic(command, folder),
         environment,
         algorithm=command.algorithm,
         steps=command.steps,
@@ -147,7 +191,7 @@ def _run(command: Command, environment: "gymnasium.Env", folder: Path, output: O
         settings=settings,
         progress=True,
         on_gate=lambda event, _learning, _deployed: show(event),
-        recorded=_recorded(command, environment, folder, output),
+        recorded=recorded,
         assurance=command.filter,
     )
 
@@ -174,92 +218,6 @@ def _announce_model(
     updates, known = settings.model.pretrain_updates, task_of(environment).plant is not None
     if updates and model_wanted(settings, command.law, known):
         output.line(f"first {updates} updates on the plant's model, which takes minutes; then {command.steps} steps")
-
-
-def _recorded(command: Command, environment: "gymnasium.Env", folder: Path, output: Output) -> "rl.RecordedLog | None":
-    """Read the recorded transitions and print what they are worth."""
-    if command.log is None:
-        return None
-    from yannctl import rl
-    from yannctl.rl.task import task_of
-
-    task = task_of(environment)
-    names = (
-        ([f"x{j}" for j in range(task.nx)], [f"u{j}" for j in range(task.nu)]) if task.plant is None else (None, None)
-    )
-    recorded = rl.load_log(folder / command.log, task.plant, *names)
-    for line in recorded.report.lines():
-        output.line(line)
-    return recorded
-
-
-def _begin(command: Command, files: tuple[Path | None, ...], environment: "gymnasium.Env", folder: Path) -> None:
-    """Check the law and keep in the folder what a resume needs."""
-    from yannctl import PwaLaw, condense, solve_mpqp
-
-    from .problem_file import read_problem
-
-    if (folder / "progress.csv").exists() or (folder / COMMAND_FILE).exists():
-        remedy = f"yannctl train --resume {folder} continues it, or choose another"
-        raise ModelError("--out", f"{folder} already holds a run", remedy=remedy)
-    law, problem, log = files
-    if command.profile == Recipe.published and problem is None:
-        raise ModelError("--problem", "the published recipe needs weights for its critic", remedy="give a problem file")
-    if problem is not None:
-        solved = PwaLaw.load(law) if law is not None else solve_mpqp(condense(read_problem(problem)), progress=True)
-        _law_for(solved, environment, command.env)
-        write_whole(folder / PROBLEM_FILE, problem.read_bytes())
-        solved.save(folder / LAW_FILE)
-    elif law is not None:
-        _law_for(PwaLaw.load(law), environment, command.env)
-        write_whole(folder / LAW_FILE, law.read_bytes())
-    if log is not None and command.log is not None:
-        write_whole(folder / command.log, log.read_bytes())
-    command.write(folder)
-
-
-def _critic(command: Command, folder: Path) -> Any:
-    """The LQR critic of the published recipe; the others take none by default."""
-    if command.profile != Recipe.published:
-        return None
-    from yannctl.yann import encode_critic
-
-    from .problem_file import read_problem
-
-    return encode_critic(read_problem(folder / PROBLEM_FILE), kind="lqr")
-
-
-def _actor(folder: Path) -> Any:
-    from yannctl import PwaLaw
-    from yannctl.yann import encode_actor
-
-    return encode_actor(PwaLaw.load(folder / LAW_FILE), form="gather")
-
-
-def _make(env: str) -> "gymnasium.Env":
-    """Make the environment, or say in one line why not."""
-    import gymnasium
-
-    if env not in gymnasium.registry:
-        known = ", ".join(sorted(name for name in gymnasium.registry if name.startswith("yannctl/")))
-        raise ModelError("--env", f"no environment is called {env!r}", remedy=f"ours are {known}")
-    try:
-        return gymnasium.make(env)
-    except (gymnasium.error.Error, ImportError) as error:
-        raise ModelError("--env", f"{env} cannot be made: {error}") from error
-
-
-def _law_for(law: "PwaLaw", environment: "gymnasium.Env", name: str) -> None:
-    """Refuse a law that was made for another plant."""
-    plant = getattr(environment.unwrapped, "plant", None)
-    if plant is None:
-        raise ModelError("--env", f"{name} has no plant model")
-    names = law.theta_names or ()
-    if law.n_out != plant.nu or names != tuple(plant.x_names):
-        made = f"made for ({', '.join(names)}) with {law.n_out} output(s)"
-        wanted = f"{name} has ({', '.join(plant.x_names)}) and {plant.nu} input(s)"
-        remedy = f'solve a problem file with plant = "{type(plant).__name__}"'
-        raise ModelError("--law", f"{made}, but {wanted}", remedy=remedy)
 
 
 def _page(

@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
+
+import typer
 
 from yannctl.errors import ModelError
 from yannctl.files import write_whole
@@ -71,13 +73,23 @@ class Command:
         """
         write_whole(folder / COMMAND_FILE, (json.dumps(asdict(self), indent=1) + "\n").encode())
 
+    def lasting(self, steps: int) -> "Command":
+        """The same command with another number of steps.
+
+        Args:
+            steps: environment steps.
+
+        Returns:
+            The command.
+        """
+        return replace(self, steps=steps)
+
     @classmethod
-    def read(cls, folder: Path, steps: int | None) -> "Command":
+    def read(cls, folder: Path) -> "Command":
         """Read it back.
 
         Args:
             folder: the run's folder.
-            steps: a new number of steps, or None.
 
         Returns:
             The command.
@@ -85,11 +97,41 @@ class Command:
         Raises:
             ModelError: if it is no folder of a run.
         """
+        path = folder / COMMAND_FILE
+        if not path.is_file():
+            missing = f"holds no {COMMAND_FILE}" if folder.is_dir() else "is no folder"
+            raise ModelError("--resume", f"{folder} {missing}", remedy="give the --out of an earlier yannctl train")
         try:
-            kept = cls(**json.loads((folder / COMMAND_FILE).read_text()))
+            return cls(**json.loads(path.read_text()))
         except (OSError, ValueError, TypeError) as error:
-            raise ModelError("--resume", f"{folder} is no run folder of yannctl train: {error}") from error
-        return kept if steps is None else cls(**{**asdict(kept), "steps": steps})
+            raise ModelError("--resume", f"{path} is damaged: {error}", remedy="restore it from a copy") from error
+
+
+def refuse_given(context: typer.Context, allowed: Sequence[str]) -> None:
+    """Refuse options that a run which goes on cannot change.
+
+    Args:
+        context: of the command.
+        allowed: parameters that may be given, beside those that leave the run as it is.
+
+    Raises:
+        ModelError: naming every option that was given all the same.
+    """
+    kept = {"resume", "report", "json", *allowed}
+    named = [
+        parameter.opts[0]
+        for parameter in context.command.params
+        if parameter.name not in kept and _typed(context, f"{parameter.name}")
+    ]
+    if named:
+        does = "does" if len(named) == 1 else "do"
+        remedy = f"a run goes on with what it was started with ({COMMAND_FILE}); only --steps may change"
+        raise ModelError("--resume", f"{', '.join(named)} {does} not go with it", remedy=remedy)
+
+
+def _typed(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def choose(algorithm: Algorithm | None, recipe: Recipe | None, env: str) -> tuple[str, str]:

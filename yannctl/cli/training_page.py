@@ -242,7 +242,7 @@ def _progress(told: Told) -> list[Section]:
     caption = "Only the gate changes the deployed policy; the learning policy wanders, and may be worse at any time."
     if found is None:
         caption = "Deployed is the best of the evaluations so far: no nominal model, so no gate and no confidence."
-    text = "Each point is measured from fresh starts, so both curves scatter by the choice of starts as well."
+    text = "At each test both policies run from the same fresh starts; from one test to the next the starts differ."
     picture = _picture(told, "progress", lambda narrow: drawn.progress(history, levels, narrow), caption)
     return [Section("The course of learning", text, pictures=[picture])]
 

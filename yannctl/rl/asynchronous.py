@@ -30,9 +30,10 @@ from .errors import CheckpointError, TrainingError
 from .gate import GateEvent
 from .logs import RunLog
 from .model_training import refuse_model
+from .progress import facts_of, progress_row
 from .run import Run
 from .settings import TrainingSettings
-from .training import TrainingResult, facts_of, progress_row, write_all
+from .training import TrainingResult, write_all
 from .transitions import FILE_NAME as LOG
 from .transitions import TERMINATED, TRUNCATED, VIOLATED, read_records
 

@@ -58,9 +58,9 @@ class FittedGate(AbstractPromotion):
         now, mean = (self._evaluate(policy, starts, p).returns.mean() for policy in (present, averaged))
         candidate = averaged if mean > now or np.isnan(now) else present
         rng = np.random.default_rng(stream_seed(self.seed, GATE_STREAM, index))
-        event = self._decide(step, index, candidate, deployed, rng, 2 * n * length)
+        event = self._decide(step, index, (candidate, present, deployed), rng, 2 * n * length)
         name = "averaged" if candidate is averaged else "present"
-        return self._complete(replace(event, candidate=name, learning_return=float(now))), candidate
+        return self._complete(replace(event, candidate=name)), candidate
 
     def state(self) -> dict[str, float | None]:
         """Nothing: the belief is fitted anew from the transitions before each test."""
@@ -73,18 +73,22 @@ class FittedGate(AbstractPromotion):
         self,
         step: int,
         index: int,
-        candidate: ExtendedActor,
-        deployed: ExtendedActor,
+        policies: tuple[ExtendedActor, ExtendedActor, ExtendedActor],
         rng: np.random.Generator,
         screened: int,
     ) -> GateEvent:
-        """The decision on the member with the least lower bound, its returns those of all members together."""
+        """The decision on candidate and deployed policy by the member with the least lower bound.
+
+        Its returns are those of all members together; that of the present policy, the second of the three, is shown.
+        """
+        candidate, present, deployed = policies
         size, length = self.settings.model.gate_starts, int(self.plant.episode_steps)
         n = size * self.settings.model.members if self.belief.known else size
         members = self.belief.members(rng, n) if self.settings.model.gate == "fitted" else [self.plant.parameters[None]]
         groups = [np.broadcast_to(p, (n, p.shape[1])) for p in members]
         p, starts = np.concatenate(groups), self.task.starts(rng, n * len(groups))
         new, old = (self._evaluate(policy, starts, p) for policy in (candidate, deployed))
+        shown = new if candidate is present else self._evaluate(present, starts, p)
         events = []
         for k in range(len(groups)):
             rows = slice(k * n, (k + 1) * n)
@@ -94,12 +98,13 @@ class FittedGate(AbstractPromotion):
         return replace(
             worst,
             n_starts=len(p),
+            learning_return=float(shown.returns.mean()),
             candidate_return=float(new.returns.mean()),
             deployed_return=float(old.returns.mean()),
             difference=float((new.returns - old.returns).mean()),
             candidate_violations=int(new.violations.sum()),
             deployed_violations=int(old.violations.sum()),
-            gate_model_steps=2 * len(p) * length + screened,
+            gate_model_steps=(2 if shown is new else 3) * len(p) * length + screened,
             candidate_interventions=float(new.interventions.mean()),
             deployed_interventions=float(old.interventions.mean()),
         )

@@ -40,7 +40,7 @@ class GateEvent:
         level: alpha_k spent on this test.
         n_starts: number of common starts.
         candidate: "present" or "averaged" weights of the learner, whichever the screening preferred.
-        learning_return: mean return of the learner's present policy on the screening starts.
+        learning_return: mean return of the learner's present policy on the common starts.
         candidate_return: mean return of the candidate on the common starts.
         deployed_return: mean return of the deployed policy on the same starts.
         difference: mean of the paired differences.
@@ -145,7 +145,7 @@ def decide(
         candidate: returns and violations of the candidate, a start each.
         deployed: the same for the deployed policy.
         episode_steps: length of each rollout.
-        screen_steps: model steps already spent on choosing the candidate.
+        screen_steps: model steps spent beside those of the two, on choosing the candidate and on showing the other one.
 
     Returns:
         The event; `.decision` is "promoted" or "kept".

@@ -129,9 +129,10 @@ class AbstractLearner(ABC):
         """One Adam step of the policy; gives what its loss shows."""
         with torch.no_grad():
             passed = self.actor.network.forward_pass(batch.phi)
-        out = passed.out.detach().requires_grad_()
-        loss, *shown = self._policy_terms(heads_of(out, batch.phi), batch, *rest)
-        (of_out,) = torch.autograd.grad(loss, out)
+        heads = heads_of(passed.out.detach(), batch.phi).requires_grad_()  # a leaf, or torch's compiler warns
+        loss, *shown = self._policy_terms(heads, batch, *rest)
+        (of_heads,) = torch.autograd.grad(loss, heads)
         with torch.no_grad():
+            of_out = of_heads.transpose(-1, -2).reshape(passed.out.shape)
             self.actor.descend(self.actor.network.gradient(passed, of_out))
         return loss.detach(), *shown

@@ -273,4 +273,4 @@ def inward_clamp(v: Tensor) -> Tensor:
     Returns:
         The same shape.
     """
-    return InwardClamp.apply(v)
+    return InwardClamp.apply(v) if v.requires_grad and torch.is_grad_enabled() else v.clamp(-1.0, 1.0)

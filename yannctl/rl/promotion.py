@@ -80,11 +80,13 @@ class ModelGate(AbstractPromotion):
         candidate = averaged if mean > now or np.isnan(now) else present
         starts = self._starts(settings.gate_starts, GATE_STREAM, index)
         new, old = (returns(policy, starts) for policy in (candidate, deployed))
-        event = decide(step, index, settings.gate_alpha, new[:2], old[:2], length, 2 * settings.screen_starts * length)
+        shown = new if candidate is present else returns(present, starts)  # on the same starts, for people to compare
+        spent = (2 * settings.screen_starts + (0 if shown is new else len(starts))) * length
+        event = decide(step, index, settings.gate_alpha, new[:2], old[:2], length, spent)
         event = replace(
             event,
             candidate="averaged" if candidate is averaged else "present",
-            learning_return=float(now),
+            learning_return=float(shown.returns.mean()),
             candidate_interventions=float(new.interventions.mean()),
             deployed_interventions=float(old.interventions.mean()),
         )

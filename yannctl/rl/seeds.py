@@ -21,13 +21,14 @@ from yannctl.errors import ModelError
 from .construction import Learner, assemble, make_policy
 from .model_training import refuse_model
 from .networks import Actor, Critic
+from .progress import progress_row
 from .replay import as_batch
 from .run import Run
 from .safeguard import Wanted, safeguard_of
 from .settings import TrainingSettings
 from .task import another, task_of
 from .trained import Noise
-from .training import TrainingResult, progress_row
+from .training import TrainingResult
 
 
 class StackedLinear(nn.Module):
