@@ -41,7 +41,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
         rows: from `rows_of`.
     """
     columns = ("what", "figure", "peer", "target")
-    heads = dict(zip(columns, ("", "here", "Stable-Baselines3", "target"), strict=True))
+    heads: dict[str, Any] = dict(zip(columns, ("", "here", "Stable-Baselines3", "target"), strict=True))
     widths = [max(len(row[name]) for row in (heads, *rows)) for name in columns]
     mark = {True: "ok", False: "MISSED", None: ""}
     lines = []

@@ -16,7 +16,7 @@ from .test_app import run
     ("words", "said"),
     [
         (["--log", "nowhere.csv"], "--log: nowhere.csv: No such file or directory"),
-        (["--log", "LOG"], "has no column 'angle'"),
+        (["--log", "LOG"], "log.csv: has no column 'theta'; it has a, b"),
         (["--set", "batsch=3"], "batsch: is no setting of training"),
         (
             ["--set", "model.use=on", "--env", "Pendulum-v1"],
@@ -30,12 +30,10 @@ def test_refusal_is_one_line_and_leaves_no_folder(words, said, tmp_path, capsys)
     log.write_text("a,b\n1,2\n")
     words = [word.replace("LOG", str(log)) for word in words]
     code, out, err = run(["train", *words, "--steps", "5", "--out", str(tmp_path / "run")], capsys)
-    assert code == 2
+    assert (code, out) == (2, "")
     assert err.count("\n") == 1
     assert said in err
-    assert str(log) in err or str(log) not in words or "--rate" in words
     assert not (tmp_path / "run").exists()
-    assert "filter" not in out or "--set" in words
 
 
 def test_resume_takes_more_steps_and_refuses_what_would_be_another_run(tmp_path, capsys):

@@ -10,7 +10,7 @@ import typer
 from yannctl.errors import ModelError
 
 from .console import Output, gate_lines
-from .options import Json, Seed
+from .options import Json
 from .training_command import DEFAULT_STEPS, Algorithm, Command, Recipe, choose, refuse_given, settings_changed
 from .training_folder import (
     LAW_FILE,
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from yannctl import rl
 
 CONTROLLER_FILE = "deployed.safetensors"
+DEFAULT_ENV = "yannctl/Pendulum-v0"
 
 
 Changes = Annotated[
@@ -39,10 +40,15 @@ Changes = Annotated[
 
 
 def train(
-    context: typer.Context,
     env: Annotated[
-        str, typer.Option("--env", metavar="ID", help="Environment: a yannctl plant, or any with continuous actions.")
-    ] = "yannctl/Pendulum-v0",
+        str | None,
+        typer.Option(
+            "--env",
+            metavar="ID",
+            help="Environment: a yannctl plant, or any with continuous actions.",
+            show_default=DEFAULT_ENV,
+        ),
+    ] = None,
     law: Annotated[Path | None, typer.Option("--law", help="Law file to start from; none: learn from scratch.")] = None,
     problem: Annotated[
         Path | None, typer.Option("--problem", help="Problem file: its law is solved and taken to start from.")
@@ -55,7 +61,10 @@ def train(
         int | None,
         typer.Option(min=1, metavar="N", help="Steps on the plant, those before a resume included (default 4000)."),
     ] = None,
-    seed: Seed = 0,
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, metavar="N", help="Same seed, machine and threads: same numbers.", show_default="0"),
+    ] = None,
     recipe: Annotated[
         Recipe | None,
         typer.Option(
@@ -79,13 +88,16 @@ def train(
         Path | None, typer.Option("--log", help="Recorded transitions to start from: .csv, .parquet, transitions.bin.")
     ] = None,
     filter: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="NAME",
             help="Certified filter that all inputs pass: auto (where a proof covers the plant), none, a name.",
+            show_default="auto",
         ),
-    ] = "auto",
-    out: Annotated[Path, typer.Option("--out", "-o", help="Run folder: logs, checkpoints.")] = Path("runs/train"),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Run folder: logs, checkpoints.", show_default="runs/train")
+    ] = None,
     resume: Annotated[
         Path | None, typer.Option("--resume", help="Go on in this run folder; only --steps may be given with it.")
     ] = None,
@@ -98,18 +110,23 @@ def train(
         remedy = f"give module:function; through the bridge it is: yannctl hil train {rig}"
         raise ModelError("--rig", f"got {rig!r}", remedy=remedy)
     if resume is not None:
-        refuse_given(context, ("steps",))
+        refuse_given({
+            "env": env, "law": law, "problem": problem, "algorithm": algorithm, "seed": seed, "recipe": recipe,
+            "set": changes, "rate": rate, "rig": rig, "log": log, "filter": filter, "out": out,
+        })  # fmt: skip
         command, folder = _go_on(resume, steps, output), resume
     else:
-        chosen, profile = choose(algorithm, recipe, env)
+        chosen, profile = choose(algorithm, recipe, env or DEFAULT_ENV)
         given = law is not None or problem is not None
         command = Command(
-            env, given, chosen, steps or DEFAULT_STEPS, seed, profile, settings_changed(changes or []), rate, rig,
-            None if log is None else f"recorded{log.suffix}", filter, problem is not None,
+            env or DEFAULT_ENV, given, chosen, steps or DEFAULT_STEPS, seed or 0, profile,
+            settings_changed(changes or []), rate, rig, None if log is None else f"recorded{log.suffix}",
+            filter or "auto", problem is not None,
         )  # fmt: skip
-        folder = out
+        folder = out or Path("runs/train")
         refuse_used(folder)
-    settings, environment = _settings(command), make_environment(command.env)
+    environment = make_environment(command.env)
+    settings = _settings(command, environment)
     line = _filter_line(command, environment)
     source = folder / command.log if resume is not None and command.log is not None else log
     recorded = None if source is None else read_recorded(source, environment)
@@ -142,13 +159,17 @@ def _go_on(folder: Path, steps: int | None, output: Output) -> Command:
     return command
 
 
-def _settings(command: Command) -> "rl.TrainingSettings":
+def _settings(command: Command, environment: "gymnasium.Env") -> "rl.TrainingSettings":
     """The settings of a run; refuse what does not go together before anything is written."""
+    from yannctl.rl.model_training import model_wanted
     from yannctl.rl.settings import profile as settings_of
+    from yannctl.rl.task import task_of
 
     if (command.rate is not None or command.rig is not None) and command.log is not None:
         raise ModelError("--log", "is not taken by an asynchronous run", remedy="leave out --rate and --rig")
-    return settings_of(command.profile).changed(command.changes)
+    settings = settings_of(command.profile).changed(command.changes)
+    model_wanted(settings, command.law, task_of(environment).plant is not None)
+    return settings
 
 
 def _run(

@@ -1,13 +1,11 @@
 """What `yannctl train` was asked for, and how its folder keeps that."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
-
-import typer
 
 from yannctl.errors import ModelError
 from yannctl.files import write_whole
@@ -107,31 +105,20 @@ class Command:
             raise ModelError("--resume", f"{path} is damaged: {error}", remedy="restore it from a copy") from error
 
 
-def refuse_given(context: typer.Context, allowed: Sequence[str]) -> None:
+def refuse_given(options: Mapping[str, Any]) -> None:
     """Refuse options that a run which goes on cannot change.
 
     Args:
-        context: of the command.
-        allowed: parameters that may be given, beside those that leave the run as it is.
+        options: value by name, None where the option was not given.
 
     Raises:
         ModelError: naming every option that was given all the same.
     """
-    kept = {"resume", "report", "json", *allowed}
-    named = [
-        parameter.opts[0]
-        for parameter in context.command.params
-        if parameter.name not in kept and _typed(context, f"{parameter.name}")
-    ]
+    named = [f"--{name}" for name, value in options.items() if value is not None]
     if named:
         does = "does" if len(named) == 1 else "do"
         remedy = f"a run goes on with what it was started with ({COMMAND_FILE}); only --steps may change"
         raise ModelError("--resume", f"{', '.join(named)} {does} not go with it", remedy=remedy)
-
-
-def _typed(context: typer.Context, name: str) -> bool:
-    source = context.get_parameter_source(name)
-    return source is not None and source.name == "COMMANDLINE"
 
 
 def choose(algorithm: Algorithm | None, recipe: Recipe | None, env: str) -> tuple[str, str]:
