@@ -23,7 +23,7 @@ def test_saturation_in_words(laws):
     assert found.margin == pytest.approx(0.25 / 3)  # to x = 0.5, in half ranges of 3
     assert found.nearest_facet == 0
     assert "region 0 applies" in str(found)
-    assert "u_0 = +2 theta_0 +0 = 0.5" in str(found)
+    assert "its law is u_0 = 2 theta_0 = 0.5;" in str(found)
     assert "the learned part changes nothing" in str(found)
 
 
@@ -33,6 +33,8 @@ def test_outside_the_nearest_region_is_named(laws):
     assert found.region == 1
     assert found.margin == pytest.approx(-0.5)
     assert "no region holds this state; region 1 is nearest" in str(found)
+    assert "its law is u_0 = 1;" in str(found)
+    assert "the state lies 0.5 half ranges beyond its facet" in str(found)
 
 
 def test_margin_is_the_distance_to_the_facet(laws):

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 QP_POINTS = 20_000  # random points at which the online QP is solved
 LAW_ERROR = 1e-8  # largest |law - QP| relative to the input's range
 WORK = 2e12  # multiplications that one network may take; a wide one gets fewer random points, and the table says so
+LEGEND = (
+    "What was found of what is allowed. Networks: the largest difference of any input, in its own unit. Over whole"
+    " regions: proved from corners for every state; not decided where rounding might take a neighbouring region that"
+    " differs by so much."
+)
 
 
 def verify(
@@ -63,8 +68,12 @@ def verify(
     rows = [
         ["every facet has a neighbour", f"{audit.n_open} open", _verdict(audit.n_open == 0)],
         ["feasible points inside a region", f"{100 * random.coverage:.4f} %", _verdict(random.coverage == 1.0)],
-        ["law = online QP, random points", f"{random.max_error:.1e}", _verdict(random.max_error <= LAW_ERROR)],
-        [f"law = online QP, {corners[1]} corners", f"{corners[0]:.1e}", _verdict(corners[0] <= LAW_ERROR)],
+        ["law = online QP, random points", _of_range(random.max_error), _verdict(random.max_error <= LAW_ERROR)],
+        [
+            f"law = online QP, {corners[1]} corners and facet centres",
+            _of_range(corners[0]),
+            _verdict(corners[0] <= LAW_ERROR),
+        ],
     ]
     found: list[dict[str, Any]] = []
     with busy("compiling networks"):
@@ -86,7 +95,7 @@ def verify(
         with busy("C and emulated processors"):
             chip_rows, chip = links_to_the_chip(file, points, seed)
         rows += chip_rows
-    output.table(f"{file}: {law.n_regions} regions", ["check", "found", "verdict"], rows)
+    output.table(f"{file}: {law.n_regions} regions", ["check", "found", "verdict"], rows, LEGEND)
     ok = all(row[2] != "FAILS" for row in rows)
     data = {
         "ok": ok,
@@ -145,18 +154,32 @@ def _check(network: "nn.Module", law: "PwaLaw", points: int, seed: int) -> "Veri
     return verify_actor(network, law, n_random=n_random, seed=seed)
 
 
+def _of_range(error: float) -> str:
+    return f"{error:.1e} of {LAW_ERROR:.0e} of the range"
+
+
 def _rows(name: str, result: "Verification") -> list[list[str]]:
-    """What samples found, and what is proved."""
-    place = "" if result.ok else f" at {[round(value, 6) for value in result.where]}"
-    where = "" if result.ok or result.region < 0 else f", region {result.region}"
-    sampled = f"{result.max_error:.1e} at {result.n_points} points{place}{where}"
+    """What samples found, and what is proved, in the unit of the input."""
     holds = result.max_error <= result.tolerance
+    place = "" if holds else f", worst {_place(result.where, result.region)}"
+    sampled = f"{result.max_error:.1e} of {result.tolerance:.1e} at {result.n_points} points{place}"
     rows = [[f"network ({name}) = law", sampled, _verdict(holds)]]
     if result.bound is not None:
-        proved = f"<= {result.bound:.1e}" if result.bound_holds else result.bound_message
         verdict = "not decided" if result.bound_holds is None else _verdict(result.bound_holds)
-        rows.append(["... over whole regions", proved, verdict if holds else "see above"])
+        rows.append(["... over whole regions", _bound_text(result), verdict])
     return rows
+
+
+def _bound_text(result: "Verification") -> str:
+    if result.bound is None or result.bound_holds is None or result.bound == float("inf"):
+        return result.bound_message
+    place = "" if result.bound_holds or result.bound_region < 0 else f" in region {result.bound_region}"
+    return f"<= {result.bound:.1e}{place}"
+
+
+def _place(where: tuple[float, ...], region: int) -> str:
+    inside = f", region {region}" if region >= 0 else ""
+    return f"at {[round(value, 6) for value in where]}{inside}"
 
 
 def _verdict(holds: bool) -> str:

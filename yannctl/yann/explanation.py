@@ -58,18 +58,33 @@ class Explanation:
         lines = [f"At {state}:"]
         held = ", ".join(self.active) if self.active else "no constraint"
         if self.inside:
-            lines.append(f"region {self.region} applies, where {held} is active;")
+            lines.append(
+                f"region {self.region} applies, where {held} {'are' if len(self.active) > 1 else 'is'} active;"
+            )
+            lines.append(_law_text(self))
+            lines.append(f"the nearest facet (row {self.nearest_facet}) is {self.margin:.3g} half ranges away;")
         else:
             lines.append(f"no region holds this state; region {self.region} is nearest ({held} active) and goes on;")
-        for output, row in self.gain.items():
-            terms = " ".join(f"{gain:+.6g} {name}" for name, gain in row.items())
-            lines.append(f"its law is {output} = {terms} {self.offset[output]:+.6g} = {self.base[output]:.6g};")
-        lines.append(f"the nearest facet (row {self.nearest_facet}) is {self.margin:.3g} half ranges away;")
+            lines.append(_law_text(self))
+            lines.append(f"the state lies {-self.margin:.3g} half ranges beyond its facet (row {self.nearest_facet});")
         proposed = {name: self.base[name] + change for name, change in self.learned_change.items()}
         lines.append(_told("the learned part", self.learned_change, proposed))
         if any(self.filter_change.values()):
             lines.append(_told("the filter", self.filter_change, self.u))
         return "\n".join(lines)
+
+
+def _law_text(found: Explanation) -> str:
+    """Write the law of each output, without terms that are zero, and its value."""
+    texts = []
+    for output, row in found.gain.items():
+        terms = [f"{gain:+.6g} {name}" for name, gain in row.items() if gain]
+        terms += [f"{found.offset[output]:+.6g}"] if found.offset[output] and terms else []
+        text = " ".join(terms).removeprefix("+").replace(" +", " + ").replace(" -", " - ")
+        texts.append(
+            f"{output} = {text} = {found.base[output]:.6g}" if terms else f"{output} = {found.base[output]:.6g}"
+        )
+    return f"its law is {', '.join(texts)};"
 
 
 def _told(who: str, changes: dict[str, float], result: dict[str, float]) -> str:
@@ -210,7 +225,7 @@ def _content(law: PwaLaw, row: int) -> str:
         return f"row {row}"
     index = int(entries[0])
     outputs = law.out_names or ()
-    name = outputs[index] if index < len(outputs) else f"z{index}"
+    name = outputs[index] if index < len(outputs) else f"variable z{index} of the QP"
     return f"{name} {'<=' if A[index] > 0 else '>='} {b / A[index]:.6g}"
 
 

@@ -43,6 +43,7 @@ class Verification:
         bound_message: one sentence about it, empty for None.
         bound_holds: True where the bound is small enough to be the whole proof, False where it shows a wrong weight,
             None where nothing follows from it.
+        bound_region: region where the bound is reached, -1 for none.
     """
 
     ok: bool
@@ -57,6 +58,7 @@ class Verification:
     bound: float | None = None
     bound_message: str = ""
     bound_holds: bool | None = None
+    bound_region: int = -1
 
     def __repr__(self) -> str:
         bound = "" if self.bound is None else f", bound {self.bound:.1e} over whole regions"
@@ -131,6 +133,7 @@ def verify(
         bound=None if bound is None else bound.value,
         bound_message="" if bound is None else bound.message,
         bound_holds=holds,
+        bound_region=-1 if bound is None else bound.region,
     )
 
 
