@@ -18,6 +18,7 @@ from .authentication import read_key, read_private
 from .can_link import CanLink
 from .can_messages import CanCodec
 from .channel import Channel
+from .clock import AcceleratedClock
 from .configuration import (
     CanLinkSection,
     Configuration,
@@ -134,7 +135,9 @@ def make_rig(configuration: Configuration) -> AbstractRig:
     plant = make_plant(section.name, section.parameters)
     if isinstance(link, SimulatedLink):
         x0 = _start(configuration, plant)
-        return SimulatedRig(plant, x0, link.seed, clock=link.clock, safe_action=section.safe_action)
+        fast = link.clock == "realtime" and link.speed != 1.0
+        clock = AcceleratedClock(link.speed) if fast else link.clock
+        return SimulatedRig(plant, x0, link.seed, clock=clock, safe_action=section.safe_action)
     features, controller = Features.of(plant, section.safe_action, section.dt), configuration.controller
     number, hold = law_number(controller.file), controller.hold_periods
     if isinstance(link, Ros2LinkSection):

@@ -22,6 +22,8 @@ from yannctl.pwa import PwaLaw
 
 from .board_image import build_firmware, write_firmware
 from .chaos import FAULTS, Schedule, Spoiler
+from .chaos_clock import WallClock
+from .chaos_hosts import CLOCK_JUMP, ENDINGS, PROCESS_FAULTS, SIGNALS
 from .device import DeviceLimits, DeviceState
 from .framing import encode_frame
 from .messages import Arm, Command, Envelope, Measurement, MessageCodec
@@ -41,11 +43,13 @@ class Board:
         export: its C.
         image: its image.
         hold_us: time a measurement may be old [us].
+        folder: where it was built.
     """
 
     export: CExport
     image: Image
     hold_us: int
+    folder: Path
 
 
 @dataclass
@@ -84,7 +88,7 @@ def make_board(law: Path, folder: Path, hold_us: int) -> Board:
     plant = Pendulum()
     export = write_c(PwaLaw.load(law), folder / "c", precision="float")
     limits = DeviceLimits(plant.u_min, plant.u_max, np.array([SAFE]), export.law_id, hold_us)
-    return Board(export, build_firmware(write_firmware(export, limits, folder / "firmware")), hold_us)
+    return Board(export, build_firmware(write_firmware(export, limits, folder / "firmware")), hold_us, folder)
 
 
 def run_board(made: Board, fault: str, seed: int, ticks: int, start: int, period: float) -> BoardRun:
@@ -103,7 +107,7 @@ def run_board(made: Board, fault: str, seed: int, ticks: int, start: int, period
     """
     with EmulatedBoard(made.image, 2, 1) as board:
         run = BoardRun(0, "silence", [], [], {})
-        if fault in {"kill", "suspend"}:
+        if fault in PROCESS_FAULTS:
             _foreign(board, made, run, fault, start, period)
         else:
             _own(board, made, run, fault, seed, ticks, start, period)
@@ -134,21 +138,32 @@ def _own(
 
 
 def _foreign(board: EmulatedBoard, made: Board, run: BoardRun, fault: str, start: int, period: float) -> None:
-    """A host in another process, killed or stopped in the middle."""
+    """A host in another process: killed, stopped, or with a wall clock that jumps until it is killed."""
+    clock = WallClock(made.folder) if fault == CLOCK_JUMP else None
     words = [str(made.export.law_id), str(made.hold_us), str(period)]
     command = [sys.executable, "-m", "yannctl.hil.chaos_board", *words]
-    host = subprocess.Popen(command, stdout=board.line)
+    host = subprocess.Popen(command, stdout=board.line, env=None if clock is None else clock.environment)
+    run.spoilt = 1
     try:
-        end = time.monotonic() + 60
-        while len(run.commands) < start and time.monotonic() < end:
-            _listen(board, run, time.monotonic() + period)
-        host.send_signal(signal.SIGKILL if fault == "kill" else signal.SIGSTOP)
+        _listen_to(board, run, start, period)
+        if clock is not None:
+            clock.begin()
+            _listen_to(board, run, 2 * start, period)
+            run.spoilt = len(run.commands) - start if clock.readings and len(run.commands) >= 2 * start else 0
+        host.send_signal(SIGNALS.get(fault, signal.SIGKILL))
         _listen(board, run, time.monotonic() + SILENCE_SECONDS, until_safe=True)
     finally:
         host.kill()
         host.wait()
-    run.spoilt, run.ending = 1, "killed" if fault == "kill" else "suspended"
+    run.ending = ENDINGS.get(fault, ENDINGS["kill"])
     run.sent = {sequence: np.asarray(X0, np.float32) for sequence in range(10, 100_000)}
+
+
+def _listen_to(board: EmulatedBoard, run: BoardRun, commands: int, period: float) -> None:
+    """Listen until the board has given so many commands in all."""
+    end = time.monotonic() + 60
+    while len(run.commands) < commands and time.monotonic() < end:
+        _listen(board, run, time.monotonic() + period)
 
 
 def _listen(board: EmulatedBoard, run: BoardRun, until: float, until_safe: bool = False) -> None:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import tty
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -116,12 +116,15 @@ def null_modem() -> Iterator[tuple[str, str]]:
 
 
 @contextlib.contextmanager
-def running_device(config: Path, log: Path) -> "Iterator[subprocess.Popen[bytes]]":
+def running_device(
+    config: Path, log: Path, environment: Mapping[str, str] | None = None
+) -> "Iterator[subprocess.Popen[bytes]]":
     """Run `yannctl hil device` until the block ends.
 
     Args:
         config: configuration.
         log: CSV file it writes.
+        environment: variables of its process; None for those of this one.
 
     Yields:
         Its process.
@@ -130,7 +133,7 @@ def running_device(config: Path, log: Path) -> "Iterator[subprocess.Popen[bytes]
         ModelError: it does not start.
     """
     command = [sys.executable, "-c", CODE, "hil", "device", str(config), "--log", str(log)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
     try:
         if process.stdout is None or b"device ready" not in process.stdout.readline():
             raise ModelError("device", "did not start")

@@ -2,12 +2,10 @@
 
 import contextlib
 import logging
-import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,54 +21,31 @@ from .assembly import make_law, make_rig
 from .can_link import CanLink
 from .chaos import FAULTS, LASTING, FaultyLink, Schedule
 from .chaos_board import judge_board, make_board, run_board
+from .chaos_clock import WallClock
 from .chaos_ends import FaultyReader, FaultyRig, FaultyVariable, FaultyWriter, TcpProxy
-from .chaos_links import CODE, DeviceLog, link_section, running_device
+from .chaos_hosts import BY_ITSELF, CLOCK_JUMP, PROCESS_FAULTS, confuse_host, end_host, lockstep_logs, same_numbers
+from .chaos_links import DeviceLog, link_section, running_device
+from .chaos_verdict import HOLD, PERIOD, START, Case, inputs_of, judge, not_installed
 from .configuration import Configuration, OpcuaLinkSection, ZmqLinkSection, read_configuration
 from .linked import LinkedRig
 from .loop import FixedRateLoop, LoopSettings
-from .messages import DeviceState
 from .opcua import OpcuaRig
-from .report import LoopReport, LoopState
+from .report import LoopState
 from .rig import AbstractRig
 from .ros2 import Ros2Rig
 from .simulated import SimulatedRig
 
 LINKS = ("simulated", "udp", "zmq", "serial", "can", "opcua", "ros2", "board")
-HOST_FAULTS = ("nan", "kill", "suspend")
+HOST_FAULTS = ("nan", *PROCESS_FAULTS)
 # Plant and loop of the simulated rig are one process. A Twist has no check of its own: UDP drops what is damaged.
 IMPOSSIBLE = {("simulated", "kill"), ("simulated", "suspend"), ("ros2", "corrupt"), ("ros2", "truncate")}
 BENEATH = {  # faults put on TCP beneath the encryption
     "zmq": ("corrupt", "truncate"),
     "opcua": ("corrupt", "truncate", "disconnect", "half_open"),
 }
-PERIOD, HOLD, TICKS, START, ATTEMPTS = 0.05, 8, 60, 20, 3
+TICKS, ATTEMPTS = 60, 3
 PATIENT = LoopSettings(max_bad_samples=5)
 CAN_FRAMES = 6  # of a measurement; a fault counts frames there
-
-
-@dataclass(frozen=True)
-class Case:
-    """One row of the table.
-
-    Args:
-        link: kind of link.
-        fault: what went wrong.
-        spoilt: messages touched.
-        obeyed: commands the device obeyed.
-        ticks_to_safe: periods from the last obeyed command to the safe action.
-        ending: how the host's loop ended.
-        passed: whether every rule held.
-        why: the rule that did not.
-    """
-
-    link: str
-    fault: str
-    spoilt: int
-    obeyed: int
-    ticks_to_safe: int
-    ending: str
-    passed: bool
-    why: str
 
 
 @dataclass
@@ -158,7 +133,7 @@ def _run_link(link: str, faults: tuple[str, ...], seed: int, folder: Path) -> It
         yield from _board_cases(faults, seed, law, folder)
     elif link == "simulated":
         for number, fault in enumerate(faults):
-            yield _simulated_case(fault, seed + number, law)
+            yield _jumping_lockstep(law, folder) if fault == CLOCK_JUMP else _simulated_case(fault, seed + number, law)
     else:
         yield from _linked_cases(link, faults, seed, plant, folder)
 
@@ -184,7 +159,7 @@ def _board_cases(faults: tuple[str, ...], seed: int, law: Path, folder: Path) ->
     try:
         board = make_board(law, folder, round(HOLD * PERIOD * 1e6))
     except NotInstalledError as error:
-        yield Case("board", "all", 0, 0, -1, "not installed", True, str(error))
+        yield not_installed("board", "all", error)
         return
     for number, fault in enumerate(faults):
         run = run_board(board, fault, seed + number, TICKS, START, PERIOD)
@@ -215,6 +190,21 @@ def _simulated_case(fault: str, seed: int, law: Path) -> Case:
     return Case("simulated", fault, spoilt, report.ticks, ticks, report.reason, not why, why)
 
 
+def _jumping_lockstep(law: Path, folder: Path) -> Case:
+    """Two runs in virtual time, one with a wall clock that jumps at every reading: they must agree in every bit."""
+    try:
+        calm, mad = lockstep_logs(law, folder, [0.05, 0.0], TICKS, PERIOD)
+    except NotInstalledError as error:
+        return not_installed("simulated", CLOCK_JUMP, error)
+    why = "" if same_numbers(calm, mad) and len(mad.x) == TICKS else "the wall clock mattered"
+    return Case("simulated", CLOCK_JUMP, len(mad.x), len(mad.x), 1, "ticks done", not why, why)
+
+
+def _wall_clocks(folder: Path) -> tuple[WallClock, WallClock]:
+    """Wall clocks of host and device."""
+    return WallClock(folder, "host_clock"), WallClock(folder, "device_clock")
+
+
 def _linked_cases(link: str, faults: tuple[str, ...], seed: int, plant: AbstractPlant, folder: Path) -> Iterator[Case]:
     """A host against one device in another process, which keeps running from case to case."""
     config, log = folder / "rig.toml", folder / "device.csv"
@@ -227,30 +217,47 @@ def _linked_cases(link: str, faults: tuple[str, ...], seed: int, plant: Abstract
             f"[loop]\nseconds = {TICKS * PERIOD}\n{link_section(link, folder, stack)}"
             "[supervisor]\nenabled = false\n"  # the device's own watchdog is what is tried
         )
-        device = stack.enter_context(running_device(config, log))
+        clocks = None
+        if CLOCK_JUMP in faults:
+            try:
+                clocks = _wall_clocks(folder)
+            except NotInstalledError as error:
+                yield not_installed(link, CLOCK_JUMP, error)
+                faults = tuple(fault for fault in faults if fault != CLOCK_JUMP)
+        device = stack.enter_context(running_device(config, log, None if clocks is None else clocks[1].environment))
         logging.getLogger("asyncua").setLevel(logging.CRITICAL)  # its complaints are what is wanted here
         for number, fault in enumerate(faults):
             for _ in range(ATTEMPTS):
-                case = _linked_case(link, fault, seed + number, plant, config, log)
+                case = _linked_case(link, fault, seed + number, plant, config, log, clocks)
                 if device.poll() is not None:
                     yield replace(case, passed=False, why=f"the device is gone: {_last_words(device)}")
                     return
-                if case.spoilt and case.obeyed:
+                if case.spoilt and case.obeyed and case.ending != BY_ITSELF:
                     break  # otherwise a busy computer has ended the run before the fault began
             yield case
 
 
-def _linked_case(link: str, fault: str, seed: int, plant: AbstractPlant, config: Path, log: Path) -> Case:
+def _linked_case(
+    link: str,
+    fault: str,
+    seed: int,
+    plant: AbstractPlant,
+    config: Path,
+    log: Path,
+    clocks: tuple[WallClock, WallClock] | None,
+) -> Case:
     heard, what = DeviceLog(log), _Fault(fault, seed)
-    if fault in {"kill", "suspend"}:
-        ending, spoilt, sent = _foreign_host(config, heard, fault), 1, None
+    if clocks is not None and fault == CLOCK_JUMP:
+        (ending, spoilt), sent = confuse_host(config, heard, clocks, START), None
+    elif fault in PROCESS_FAULTS:
+        ending, spoilt, sent = end_host(config, heard, fault, START), 1, None
     else:
         ending, spoilt, sent = _own_host(read_configuration(config), what)
     heard.wait_for_safety()
     rows = heard.rows()
     if not len(rows):
         return Case(link, fault, spoilt, 0, -1, ending, False, "the device says nothing")
-    return _judge(link, fault, spoilt, ending, sent, rows, plant)
+    return judge(link, fault, spoilt, ending, sent, rows, plant)
 
 
 def _last_words(device: "subprocess.Popen[bytes]") -> str:
@@ -269,18 +276,7 @@ def _own_host(configuration: Configuration, fault: _Fault) -> tuple[str, int, se
     if report.state is not LoopState.STOPPED:
         return "not stopped", 0, set()
     spoilt = fault.spoilt + (report.counts["controller_nan"] if fault.name == "nan" else 0)
-    return report.reason, spoilt, _inputs(report)
-
-
-def _inputs(report: LoopReport) -> set[tuple[float, ...]]:
-    return {tuple(row) for row in np.asarray(report.u_applied, np.float32).tolist()}
-
-
-def _all_sent(u: np.ndarray, sent: set[tuple[float, ...]]) -> bool:
-    """Whether every input of a log is one that was sent, or the safe action 0, to the nine digits of the log."""
-    known = np.array([*sent, (0.0,) * u.shape[1]])
-    distance = np.abs(u[:, None, :] - known[None]).max(axis=2).min(axis=1)
-    return bool(np.all(distance <= 1e-6))
+    return report.reason, spoilt, inputs_of(report)
 
 
 def _faulty_rig(configuration: Configuration, fault: _Fault, stack: contextlib.ExitStack) -> AbstractRig:
@@ -318,61 +314,3 @@ def _faulty_rig(configuration: Configuration, fault: _Fault, stack: contextlib.E
 
         rig.tap = variable
     return rig
-
-
-def _foreign_host(config: Path, log: DeviceLog, fault: str) -> str:
-    """`yannctl hil run` in a process that is killed or stopped in the middle."""
-    log.wait_for(lambda rows: True)
-    before = log.rows()[-1, 2] if len(log.rows()) else 0.0
-    process = subprocess.Popen(
-        [sys.executable, "-c", CODE, "hil", "run", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        log.wait_for(lambda rows: bool(rows[-1, 2] >= before + START), 60.0)
-        process.send_signal(signal.SIGKILL if fault == "kill" else signal.SIGSTOP)
-        log.wait_for_safety()
-    finally:
-        process.kill()
-        process.wait()
-    return "killed" if fault == "kill" else "suspended"
-
-
-def _judge(
-    link: str,
-    fault: str,
-    spoilt: int,
-    ending: str,
-    sent: set[tuple[float, ...]] | None,
-    rows: np.ndarray,
-    plant: AbstractPlant,
-) -> Case:
-    """Hold the device's log against the rules."""
-    u, state = rows[:, -plant.nu :], rows[:, 1]
-    obeyed, last = int(rows[-1, 2] - rows[0, 2]), int(np.argmax(rows[:, 2] == rows[-1, 2]))
-    safe = np.flatnonzero((state == DeviceState.SAFE) & (np.arange(len(rows)) >= last))
-    ticks = int(safe[0] - last) if len(safe) else -1
-    G, h = plant.input_rows or (np.zeros((0, plant.nu)), np.zeros(0))
-    inside = (u >= plant.u_min) & (u <= plant.u_max)
-    rules = {
-        "no message was spoilt": spoilt > 0,
-        "the device never obeyed": obeyed > 0,
-        "the input left its limits": bool(np.all(inside) and np.all(u @ G.T <= h + 1e-6)),
-        "the device did not end in its safe action": ticks >= 0 and bool(np.all(u[safe] == 0)),
-        "the safe action came too late": ticks <= HOLD + 1,
-        "an input was applied that was never sent": sent is None or _all_sent(u, sent),
-        "the loop went on over a dead link": fault not in LASTING or ending != "ticks done",
-    }
-    why = next((rule for rule, holds in rules.items() if not holds), "")
-    return Case(link, fault, spoilt, obeyed, ticks, ending, not why, why)
-
-
-def as_rows(cases: list[Case]) -> list[dict[str, Any]]:
-    """Give the cases as plain data.
-
-    Args:
-        cases: of `run_matrix`.
-
-    Returns:
-        One dictionary a case.
-    """
-    return [asdict(case) for case in cases]

@@ -1,7 +1,10 @@
-"""Clocks of the loop: the computer's monotonic one, and a virtual one that only sleeping moves."""
+"""Clocks of the loop: the computer's monotonic one, the same run faster, and a virtual one that only sleeping moves."""
 
+import math
 import time
 from abc import ABC, abstractmethod
+
+from yannctl.errors import ModelError
 
 SPIN_NS = 100_000  # the last part of a wait is spun, as sleeping may wake late
 
@@ -40,6 +43,38 @@ class MonotonicClock(AbstractClock):
             time.sleep(pause * 1e-9)
         while time.monotonic_ns() < instant_ns:
             pass
+
+
+class AcceleratedClock(AbstractClock):
+    """The monotonic clock run faster, for a simulated plant: hours of the rig in minutes.
+
+    Lateness counts in the rig's time: the computer's own delays look `speed` times as long.
+
+    Args:
+        speed: seconds of the rig in one of the computer, above 0.
+
+    Raises:
+        ModelError: a speed that is not.
+    """
+
+    def __init__(self, speed: float) -> None:
+        if not 0 < speed < math.inf:
+            raise ModelError("speed", f"got {speed}", remedy="give how many times as fast as real time, e.g. 10")
+        self._computer, self._speed = MonotonicClock(), speed
+        self._start = self._computer.now_ns()
+
+    def now_ns(self) -> int:
+        """Time of the rig [ns]."""
+        return self._start + int((self._computer.now_ns() - self._start) * self._speed)
+
+    def sleep_until_ns(self, instant_ns: int) -> None:
+        """Sleep and spin as the monotonic clock does.
+
+        Args:
+            instant_ns: absolute time of the rig [ns].
+        """
+        pause = math.ceil((instant_ns - self._start) / self._speed) + 1  # never a nanosecond early
+        self._computer.sleep_until_ns(self._start + pause)
 
 
 class VirtualClock(AbstractClock):

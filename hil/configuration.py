@@ -55,10 +55,17 @@ class ControllerSection(Section):
 
 
 class SimulatedLink(Section):
-    """[link] kind = "simulated": plant and loop in one process."""
+    """[link] kind = "simulated": plant and loop in one process.
+
+    Args:
+        clock: "lockstep" (as fast as it goes, every run the same) or "realtime".
+        speed: of real time: 10 runs plant and loop ten times as fast as the computer's clock.
+        seed: of the plant's noise.
+    """
 
     kind: Literal["simulated"]
     clock: Literal["lockstep", "realtime"] = "lockstep"
+    speed: Annotated[float, Field(gt=0, le=1000)] = 1.0
     seed: int = 0
 
 
@@ -203,6 +210,7 @@ class LoopSection(Section):
         cores: processors to run on; none for all.
         lock_memory: keep all pages in memory.
         max_age: measurements in a row that may be missing before SAFE_HOLD.
+        learner_nice: by how much a learner gives way to everything else (`hil train`), 0 to 19.
     """
 
     seconds: Annotated[float, Field(gt=0)] = 10.0
@@ -210,6 +218,7 @@ class LoopSection(Section):
     cores: list[int] = []
     lock_memory: bool = False
     max_age: Annotated[int, Field(ge=0)] = 3
+    learner_nice: Annotated[int, Field(ge=0, le=19)] = 10
 
 
 class ProposalSection(Section):

@@ -41,7 +41,6 @@ from .weight_exchange import WeightExchange
 if TYPE_CHECKING:
     from yannctl.rl import TrainingResult, TrainingSettings
 
-LEARNER_NICE = 10
 PLAN_FILE, LOCK_FILE, SUMMARY_FILE = "actor.json", "actor.lock", "loop.json"
 
 
@@ -201,9 +200,9 @@ def main(words: list[str]) -> int:
     config, folder = Path(words[0]), Path(words[1])
     lock = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o644)
     fcntl.flock(lock, fcntl.LOCK_EX)
-    with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, os.getppid(), LEARNER_NICE)  # the learner gives way to the loop
     configuration = read_configuration(config)
+    with contextlib.suppress(OSError):  # the learner gives way to the loop
+        os.setpriority(os.PRIO_PROCESS, os.getppid(), configuration.loop.learner_nice)
     ticks = _ticks_left(folder)
     tensors, facts = read_deployed(folder / DEPLOYED_FILE)
     law, _ = make_law(configuration)

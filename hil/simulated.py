@@ -74,6 +74,7 @@ class SimulatedRig(AbstractRig):
     def open(self) -> None:
         """Start the plant's time; the safe action is held."""
         if not self._open:
+            self.plant.step(self.x, self._held)  # compile before time counts
             self._start_ns, self._periods, self._open = self.clock.now_ns(), 0, True
 
     def arm(self) -> None:

@@ -1,14 +1,19 @@
 """The command line: help that reads, bad input in one line with exit code 2, JSON last on standard output."""
 
+import importlib.metadata
 import json
+import re
+import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import yannctl.cli.operation
 from yannctl import condense, solve_mpqp
 from yannctl.assurance.targets import certified
 from yannctl.cli.app import main
+from yannctl.cli.machine import EXTRAS
 from yannctl.cli.problem_file import read_problem
 from yannctl.models import Pendulum
 from yannctl.yann import encode_actor, verify
@@ -165,10 +170,51 @@ def test_a_file_that_is_no_law_is_refused(tmp_path, capsys):
     assert str(path.name) in err
 
 
-def test_doctor_prints_what_the_machine_has(capsys):
+def test_doctor_prints_what_the_machine_has_and_what_optional_parts_lack(capsys, monkeypatch):
+    known = importlib.metadata.version
+
+    def version(name):
+        if name == "asyncua":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return known(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
     code, out, _ = run(["doctor", "--json"], capsys)
+    found = json.loads(out.splitlines()[-1])
     assert code == 0
-    assert json.loads(out.splitlines()[-1])["packages"]["numpy"]
+    assert found["packages"]["numpy"]
+    assert found["missing"]["opcua"] == ["asyncua"]
+    code, out, _ = run(["doctor"], capsys)
+    assert "yannctl[opcua]" in out
+
+
+def test_doctor_knows_every_extra():
+    declared = tomllib.loads(Path("pyproject.toml").read_text())["project"]["optional-dependencies"]
+    names = {extra: {re.match(r"[\w-]+", line)[0] for line in lines} for extra, lines in declared.items()}
+    del names["dev"]
+    assert {extra: set(packages) for extra, (_, packages) in EXTRAS.items()} == names
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["rig.toml", "--law", "law.safetensors"], "--law: is not taken"),
+        (["rig.toml", "--env", "yannctl/CSTR-v0"], "--env: is not taken"),
+        (["rig.yaml"], "give CONFIG.toml"),
+    ],
+)
+def test_training_on_a_rig_takes_no_second_opinion(words, why, capsys):
+    code, _, err = run(["train", "--rig", *words], capsys)
+    assert code == 2
+    assert why in err
+
+
+def test_training_on_a_rig_goes_through_the_bridge(tmp_path, monkeypatch, capsys):
+    asked = []
+    monkeypatch.setattr(yannctl.cli.operation, "learn", lambda *arguments: asked.append(arguments))
+    words = ["--rig", "rig.toml", "--steps", "9", "--seed", "3", "--set", "width=8", "--out", str(tmp_path)]
+    assert run(["train", *words], capsys)[0] == 0
+    assert asked == [(Path("rig.toml"), 9, "dsact", 3, ["width=8"], tmp_path, False)]
 
 
 def test_a_folder_that_is_not_ours_is_never_removed(tmp_path, capsys):

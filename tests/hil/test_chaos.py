@@ -1,14 +1,19 @@
 """What each fault does to messages, and that the short matrix holds."""
 
+import json
 import socket
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 from yannctl.errors import ModelError
 from yannctl.hil.chaos import FAULTS, FaultyLink, Schedule, Spoiler
+from yannctl.hil.chaos_clock import JUMP_SECONDS, WallClock
 from yannctl.hil.chaos_ends import TcpProxy
-from yannctl.hil.chaos_matrix import HOST_FAULTS, LINKS, Case, _judge, run_matrix
+from yannctl.hil.chaos_matrix import HOST_FAULTS, LINKS, run_matrix
+from yannctl.hil.chaos_verdict import START, Case, judge
 from yannctl.hil.links import AbstractLink
 from yannctl.hil.messages import DeviceState
 from yannctl.hil.rig import RigError
@@ -81,12 +86,25 @@ def test_a_faulty_link_spoils_both_directions():
 
 
 def rows(*lines):
-    return np.array([[0, state, commands, 0, 0, u] for state, commands, u in lines], float)
+    return np.array([[k * 5e7, *line[:2], 0, 0, line[2]] for k, line in enumerate(lines)], float)
+
+
+def late(table):
+    """The same ticks, each late and the next ones in time: more of them end before the last command expires."""
+    table[:, 0] *= 0.8
+    return table
 
 
 ARMED, SAFE = int(DeviceState.ARMED), int(DeviceState.SAFE)
 IDLE = (int(DeviceState.DISARMED), 0, 0.0)
 GOOD = rows(IDLE, (ARMED, 1, 0.5), (ARMED, 2, 0.25), (ARMED, 2, 0.25), (SAFE, 2, 0.0))
+
+
+def test_a_clock_that_jumps_must_not_matter():
+    assert not judge("udp", "clock_jump", START, "killed", {(0.5,), (0.25,)}, GOOD, Pendulum()).why
+    for spoilt, ending in ((START - 1, "killed"), (START, "ended by itself")):
+        case = judge("udp", "clock_jump", spoilt, ending, {(0.5,), (0.25,)}, GOOD, Pendulum())
+        assert case.why == "the wall clock mattered"
 
 
 @pytest.mark.parametrize(
@@ -99,10 +117,11 @@ GOOD = rows(IDLE, (ARMED, 1, 0.5), (ARMED, 2, 0.25), (ARMED, 2, 0.25), (SAFE, 2,
         (rows(IDLE, (ARMED, 1, 0.5), (SAFE, 1, 0.5)), {(0.5,)}, "the device did not end in its safe action"),
         (rows(IDLE, *[(ARMED, 1, 0.5)] * 10, (SAFE, 1, 0.0)), {(0.5,)}, "the safe action came too late"),
         (rows((SAFE, 0, 0.0)), set(), "the device never obeyed"),
+        (late(rows(IDLE, *[(ARMED, 1, 0.5)] * 10, (SAFE, 1, 0.0))), {(0.5,)}, ""),  # ticks that a busy device bunched
     ],
 )
 def test_the_verdict_sees_each_broken_rule(table, sent, why):
-    assert _judge("udp", "drop", 1, "ticks done", sent, table, Pendulum()).why == why
+    assert judge("udp", "drop", 1, "ticks done", sent, table, Pendulum()).why == why
 
 
 def test_an_unknown_word_is_refused():
@@ -122,6 +141,30 @@ def test_every_fault_on_every_link_is_survived(link):
     cases = run_matrix((link,), (*FAULTS, *HOST_FAULTS), 7)
     assert len(cases) >= 11 or cases[0].ending == "not installed"
     assert all(case.passed for case in cases), [case for case in cases if not case.passed]
+
+
+def test_a_wall_clock_jumps_for_one_process_and_the_monotonic_one_does_not(tmp_path):
+    clock = WallClock(tmp_path)
+    code = (
+        "import time, datetime\n"
+        "for _ in range(2):\n"
+        "    print([time.time(), datetime.datetime.now().timestamp(), time.monotonic()], flush=True)\n"
+        "    input()\n"
+    )
+    words = [sys.executable, "-c", code]
+    with subprocess.Popen(
+        words, env=clock.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        before, before_too, start = json.loads(process.stdout.readline())
+        clock.begin()
+        process.stdin.write("\n\n")
+        process.stdin.flush()
+        after, after_too, end = json.loads(process.stdout.readline())
+    assert clock.readings >= 4
+    assert abs(before_too - before) < 1e6
+    assert abs(after_too - after) > JUMP_SECONDS  # forwards and backwards in turn
+    assert 0 <= end - start < 1e6
+    clock.close()
 
 
 def test_a_proxy_spoils_bytes_only_when_told(wait_for):

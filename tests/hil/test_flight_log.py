@@ -70,7 +70,8 @@ def test_an_existing_file_is_never_overwritten(tmp_path):
     assert path.read_bytes() == b"precious"
 
 
-def test_a_cut_at_any_byte_leaves_every_complete_chunk(tmp_path):
+def cuts_that_hold(tmp_path, step):
+    """Cut a log at every `step`-th byte and about every end of a chunk; the number of cuts read."""
     path, generator = tmp_path / "run.mcap", np.random.default_rng(1)
     log = LogFile(path, HEADER, {})
     for k in range(120):
@@ -82,18 +83,28 @@ def test_a_cut_at_any_byte_leaves_every_complete_chunk(tmp_path):
     ends = [(index.chunk_start_offset + index.chunk_length, index) for index in chunks]
     assert len(ends) > 3
     sizes = np.cumsum([len(whole.scalars["time_ns"][_within(whole, index)]) for _, index in ends])
-    cut = tmp_path / "cut.mcap"
-    every = sorted({*range(0, len(data), 37), *(end + d for end, _ in ends for d in (-1, 0, 1)), len(data) - 1})
+    cut, read = tmp_path / "cut.mcap", 0
+    every = sorted({*range(0, len(data), step), *(end + d for end, _ in ends for d in (-1, 0, 1)), len(data) - 1})
     for length in every:
         cut.write_bytes(data[:length])
         complete = int(np.sum([end <= length for end, _ in ends]))
         if complete == 0:
             continue
-        found = read_log(cut)
+        found, read = read_log(cut), read + 1
         # A reader may also give the messages of the chunk that is cut.
         assert len(found.x) >= sizes[complete - 1]
         np.testing.assert_array_equal(found.x, whole.x[: len(found.x)])
     assert sizes[-1] == 120
+    return read
+
+
+def test_a_cut_at_any_byte_leaves_every_complete_chunk(tmp_path):
+    assert cuts_that_hold(tmp_path, 37) > 500
+
+
+@pytest.mark.slow
+def test_a_cut_at_every_single_byte_leaves_every_complete_chunk(tmp_path):
+    assert cuts_that_hold(tmp_path, 1) > 10_000
 
 
 def _within(record, index):

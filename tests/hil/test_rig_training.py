@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -17,15 +18,20 @@ from yannctl.hil import FixedRateLoop, SimulatedRig
 from yannctl.hil.blend import Blended, exploration
 from yannctl.hil.chaos_links import free_port
 from yannctl.hil.configuration import read_configuration
-from yannctl.hil.courier import DEPLOYED_FILE, HEAD, LOG_FILE, POLICIES, Courier, keep_policy
+from yannctl.hil.courier import DEPLOYED_FILE, HEAD, LOG_FILE, POLICIES, Courier, keep_policy, read_deployed
 from yannctl.hil.flight_log import FlightLog, LogHeader, read_log
 from yannctl.hil.network_policy import NetworkPolicy, PolicyShape, shape_of, weights_number
 from yannctl.hil.replay import read_policies, replay_blend
-from yannctl.hil.rig_training import LearnerLink, train_on_rig
+from yannctl.hil.rig_training import SUMMARY_FILE, LearnerLink, train_on_rig
 from yannctl.hil.ring import RowRing
 from yannctl.hil.run_assembly import SHAPE_FILE, read_proposal
+from yannctl.hil.tick import AbstractAttendant
 from yannctl.hil.weight_exchange import WeightExchange
 from yannctl.models import Pendulum
+from yannctl.rl.actor_process import Plan
+from yannctl.rl.asynchronous import ingest
+from yannctl.rl.deployment import publish_deployed
+from yannctl.rl.settings import TrainingSettings
 from yannctl.rl.transitions import FIRST, read_records
 
 PLANT = Pendulum()
@@ -197,6 +203,75 @@ def timid_law(tmp_path_factory):
     return path
 
 
+def small_run(folder, law, seed):
+    """A run with a small network: its learner and its gate are the real ones."""
+    law.law.save(folder / "law.safetensors")
+    sizes = {"width": 32, "batch": 64, "gate_starts": 64, "screen_starts": 16, "warmup_steps": 1000}
+    settings = TrainingSettings().changed(sizes)
+    return Plan("yannctl/Pendulum-v0", "dsact", seed, 1500, settings.record(), None, 1.0, "none").make_run(folder)
+
+
+def test_what_is_learned_on_the_rig_is_promoted_enters_at_a_tick_boundary_and_replays(timid_law, tmp_path):
+    """Learner, gate, courier, parity and filter are the real ones; lockstep takes the place of their processes."""
+    law = ExplicitMpc(yannctl.PwaLaw.load(timid_law))
+    run = small_run(tmp_path, law, seed=0)
+    publish_deployed(run, tmp_path, None)
+    tensors, facts = read_deployed(tmp_path / DEPLOYED_FILE)
+    shape = shape_of(json.loads(facts["shape"]))
+    exchange, ring = WeightExchange(shape.n_weights), RowRing(HEAD + 4, 2048)
+    courier = Courier(PLANT, NetworkPolicy(law, shape), tmp_path, exchange, weights_number(tensors["weights"]))
+
+    def driving():
+        policy, noise = NetworkPolicy(law, shape, tensors["weights"]), exploration(0, 0.7, *LIMITS)
+        number, braked = keep_policy(tmp_path, policy.weights), lambda _x, u: np.clip(u, -1.9, 1.9)
+        return Blended(law, policy, *LIMITS, 1.0, number, filter=braked, noise=noise), policy
+
+    class Lockstep(AbstractAttendant):
+        """Learns when the rig has done 1500 ticks: up to four rounds, until the gate promotes."""
+
+        ticks, event = 0, None
+
+        def boundary(self):
+            if self.ticks == 1500:
+                courier.carry(ring.take())
+                courier.writer.sync()
+                ingest(run, read_records(tmp_path / "transitions.bin"))
+                for _ in range(4):
+                    for batch in run.replay.batches(500, 64, run.count.reward_scale, run.generator):
+                        run.learner.update(batch)
+                    self.event = run.test()
+                    if self.event.decision == "promoted":
+                        break
+                publish_deployed(run, tmp_path, self.event)
+                assert courier.fetch() == (self.event.decision == "promoted")
+            self.ticks += 1
+            return ""
+
+        def ticked(self, tick):
+            pass
+
+        def ended(self):
+            pass
+
+    (mixed, policy), path = driving(), tmp_path / "run.mcap"
+    link, lockstep = LearnerLink(ring, exchange, mixed, policy), Lockstep()
+    rig = SimulatedRig(PLANT, [3.0, 0.0])
+    header = LogHeader(rig.x_names, rig.u_names, rig.x_units, rig.u_units, rig.dt)
+    with FlightLog(path, header) as log:
+        FixedRateLoop(rig, mixed, attendants=(lockstep, link, log)).run(1540)
+    assert lockstep.event.decision == "promoted"
+    assert lockstep.event.lower_bound > 0
+    assert (link.swaps, exchange.refused) == (1, 0)
+    record = read_log(path)
+    assert np.flatnonzero(np.diff(record.scalars["law_id"])).tolist() == [1499]
+    assert np.abs(record.u).max() <= 1.9
+    found = replay_blend(record, driving()[0], read_policies(tmp_path / POLICIES))
+    assert (found.n_compared, found.n_different) == (1540, 0)
+    courier.writer.close()
+    exchange.close()
+    ring.close()
+
+
 @pytest.mark.slow
 def test_a_loop_learns_on_a_device_in_another_process_and_goes_on_while_the_learner_stands_still(
     tmp_path, timid_law, running_device, command_line, rows, wait_for
@@ -247,3 +322,39 @@ def test_a_loop_learns_on_a_device_in_another_process_and_goes_on_while_the_lear
     assert answer["different"] == 0
     assert answer["compared"] > 400
     assert len(set(read_log(tmp_path / "run.mcap").scalars["law_id"])) == found["promotions"] + 2
+
+
+def driven(path):
+    """Numbers of the weights in a log that is being written."""
+    try:
+        return read_log(path).scalars["law_id"]
+    except (OSError, FileFormatError):
+        return []
+
+
+@pytest.mark.slow
+def test_the_gate_promotes_on_a_rig_that_runs_on(tmp_path, timid_law, command_line, wait_for):
+    """Every process in its place: the example's rig learns until the first promotion drives, then is interrupted."""
+    example = Path(__file__).parents[2] / "examples" / "bridge" / "learning.toml"
+    config, run, path = tmp_path / "learning.toml", tmp_path / "run", tmp_path / "run.mcap"
+    config.write_text(example.read_text())
+    (tmp_path / "law.safetensors").write_bytes(timid_law.read_bytes())
+    small = ["width=32", "batch=64", "updates_per_step=2", "warmup_steps=1000", "gate_every=1000", "gate_starts=64"]
+    words = [word for setting in (*small, "screen_starts=16") for word in ("--set", setting)]
+    command = command_line("hil", "train", config, "--steps", 10**6, "--out", run, *words)
+    learner = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    notes = run / LOG_FILE
+    wait_for(lambda: (notes.exists() and "promoted" in notes.read_text()) or learner.poll() is not None, 1200.0)
+    wait_for(lambda: len(set(driven(path))) > 1)  # the loop has taken the weights, and the log has them
+    learner.send_signal(signal.SIGINT)
+    learner.communicate(timeout=120)
+    events = [json.loads(line) for line in (run / "gate.jsonl").read_text().splitlines()]
+    promoted = [event for event in events if event["decision"] == "promoted"]
+    assert promoted
+    assert all(event["lower_bound"] > 0 for event in promoted)
+    assert json.loads((run / SUMMARY_FILE).read_text())["refused"] == 0
+    words = ["--law", tmp_path / "law.safetensors", "--config", config, "--policies", run / POLICIES, "--json"]
+    replayed = subprocess.run(command_line("hil", "replay", path, *words), check=True, capture_output=True, text=True)
+    answer = json.loads(replayed.stdout.splitlines()[-1])
+    assert answer["different"] == 0
+    assert answer["compared"] > 1000

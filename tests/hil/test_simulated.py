@@ -5,6 +5,7 @@ import pytest
 
 from yannctl.errors import ModelError
 from yannctl.hil import MonotonicClock, RigError, SimulatedRig, VirtualClock
+from yannctl.hil.clock import AcceleratedClock
 from yannctl.models import Pendulum
 
 X0 = np.array([0.3, 0.0])
@@ -115,3 +116,23 @@ def test_clocks_do_not_run_backwards():
     goal = real.now_ns() + 300_000
     real.sleep_until_ns(goal)
     assert real.now_ns() >= goal
+
+
+def test_an_accelerated_clock_runs_faster_and_never_wakes_early(monkeypatch):
+    now = [10**9]
+    monkeypatch.setattr(MonotonicClock, "now_ns", lambda _self: now[0])
+    monkeypatch.setattr(
+        MonotonicClock, "sleep_until_ns", lambda _self, instant: now.__setitem__(0, max(now[0], instant))
+    )
+    clock = AcceleratedClock(7.0)
+    start = clock.now_ns()
+    now[0] += 1000
+    assert clock.now_ns() == start + 7000
+    for step in range(1, 500):
+        goal = start + 7000 + 10**6 * step + step
+        clock.sleep_until_ns(goal)
+        assert goal <= clock.now_ns() < goal + 20
+    clock.sleep_until_ns(start)  # passed: at once
+    assert clock.now_ns() >= goal
+    with pytest.raises(ModelError, match="speed"):
+        AcceleratedClock(0.0)

@@ -168,7 +168,8 @@ def chaos(
 ) -> None:
     """Put every fault on every kind of link and see whether the device still ends in its safe action."""
     from yannctl.hil.chaos import FAULTS
-    from yannctl.hil.chaos_matrix import HOST_FAULTS, LINKS, as_rows, run_matrix
+    from yannctl.hil.chaos_matrix import HOST_FAULTS, LINKS, run_matrix
+    from yannctl.hil.chaos_verdict import as_rows
 
     output = Output(json)
     links = tuple(link or (LINKS[:2] if short else LINKS))

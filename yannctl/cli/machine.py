@@ -17,6 +17,20 @@ TOOLS = {
     "make": ("make, for the project's own targets", "apt-get install make"),
 }
 
+EXTRAS = {  # of pyproject.toml, where a test holds them together: what for, and its packages
+    "serial": ("hil: boards on a serial line", ("cobs", "pyserial")),
+    "zmq": ("hil: ZeroMQ with CURVE", ("pyzmq",)),
+    "can": ("hil: CAN buses", ("cantools", "msgpack", "pyserial", "python-can")),
+    "opcua": ("hil: PLCs over OPC UA", ("asyncua",)),
+    "ros2": ("hil: ROS 2 topics", ("cyclonedds",)),
+    "log": ("hil: logs; Parquet", ("mcap", "pyarrow")),
+    "onnx": ("export to ONNX", ("onnx", "onnxruntime", "onnxscript")),
+    "bench": (
+        "comparisons with other programs",
+        ("cma", "cvxopt", "jax", "mujoco", "pandas", "ppopt", "stable-baselines3"),
+    ),
+}
+
 
 def doctor(
     rt: Annotated[
@@ -25,7 +39,7 @@ def doctor(
     seconds: Annotated[float, typer.Option(min=0.1, help="Length of each measurement of --rt.")] = 5.0,
     json: Json = False,
 ) -> None:
-    """Say what this machine has: Python, packages, compiler, processor cores."""
+    """Say what this machine has: Python, packages, compiler, processor cores, optional parts and what they need."""
     output = Output(json)
     packages = {name: importlib.metadata.version(name) for name in PACKAGES}
     tools = {name: _find(name) for name in TOOLS}
@@ -35,10 +49,39 @@ def doctor(
         what, remedy = TOOLS[name]
         rows.append([name, path or "not found", "" if path else f"{what}: {remedy}"])
     output.table("This machine", ["item", "found", "what to do"], rows)
+    lacking = _lacking()
+    output.table("Optional parts", ["part", "found", "what to do"], _optional_rows(lacking))
     data = {"python": platform.python_version(), "cores": os.cpu_count(), "packages": packages, "tools": tools}
+    data["missing"] = lacking
     if rt:
         data["rt"] = _real_time(seconds, output)
     output.result(data)
+
+
+def _lacking() -> dict[str, list[str]]:
+    """Packages that each optional part lacks, those of the processor in the loop from Debian."""
+    from yannctl.export.pil.boards import missing_tools
+
+    found = {name: [package for package in packages if not _has(package)] for name, (_, packages) in EXTRAS.items()}
+    return {**found, "processor": list(missing_tools())}
+
+
+def _has(package: str) -> bool:
+    try:
+        importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _optional_rows(lacking: dict[str, list[str]]) -> list[list[str]]:
+    """A row a part: what it is, whether it is there, what to install."""
+    rows = []
+    for name, missing in lacking.items():
+        what = EXTRAS[name][0] if name in EXTRAS else "firmware on an emulated processor"
+        remedy = f"pip install 'yannctl[{name}]'" if name in EXTRAS else f"apt-get install {' '.join(missing)}"
+        rows.append([what, f"without {', '.join(missing)}" if missing else "yes", remedy if missing else ""])
+    return rows
 
 
 def _real_time(seconds: float, output: Output) -> list[dict[str, Any]]:

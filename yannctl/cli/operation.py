@@ -11,7 +11,7 @@ from .options import Json, Seed
 from .training import Changes
 from .training_command import Algorithm, parse_setting
 
-POLICY_FILE = "policy.safetensors"
+POLICY_FILE, RIG_RUN = "policy.safetensors", Path("runs/rig")
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="What runs; see docs/bridge.md.")]
 
 
@@ -59,9 +59,7 @@ def learn(
     algorithm: Annotated[Algorithm, typer.Option(help="Learning algorithm.")] = Algorithm.dsact,
     seed: Seed = 0,
     changes: Changes = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Run folder; a run in it is taken up again.")] = Path(
-        "runs/rig"
-    ),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Run folder; a run in it is taken up again.")] = RIG_RUN,
     json: Json = False,
 ) -> None:
     """Learn on the rig: the loop drives and never waits; what drives changes only through gate, parity and filter."""

@@ -11,7 +11,16 @@ from yannctl.errors import ModelError
 
 from .console import Output, gate_lines
 from .options import Json
-from .training_command import DEFAULT_STEPS, Algorithm, Command, Recipe, choose, refuse_given, settings_changed
+from .training_command import (
+    DEFAULT_STEPS,
+    Algorithm,
+    Command,
+    Recipe,
+    choose,
+    refuse_beside_rig,
+    refuse_given,
+    settings_changed,
+)
 from .training_folder import (
     LAW_FILE,
     begin_folder,
@@ -82,7 +91,10 @@ def train(
     ] = None,
     rig: Annotated[
         str | None,
-        typer.Option(metavar="TEXT", help="Asynchronous: module:function that gives (rig, judge) in place of the env."),
+        typer.Option(
+            metavar="TEXT",
+            help="Asynchronous: CONFIG.toml of the bridge, as for `hil train`, or module:function for (rig, judge).",
+        ),
     ] = None,
     log: Annotated[
         Path | None, typer.Option("--log", help="Recorded transitions to start from: .csv, .parquet, transitions.bin.")
@@ -105,10 +117,14 @@ def train(
     json: Json = False,
 ) -> None:
     """Fine-tune a law on the true plant; the deployed policy changes only through the gate."""
-    output = Output(json)
     if rig is not None and ":" not in rig:
-        remedy = f"give module:function; through the bridge it is: yannctl hil train {rig}"
-        raise ModelError("--rig", f"got {rig!r}", remedy=remedy)
+        from .operation import RIG_RUN, learn
+
+        beside = {"--env": env, "--law": law, "--problem": problem, "--recipe": recipe, "--rate": rate, "--log": log}
+        refuse_beside_rig(Path(rig), {**beside, "--filter": filter, "--resume": resume})
+        learn(Path(rig), steps or DEFAULT_STEPS, algorithm or Algorithm.dsact, seed or 0, changes, out or RIG_RUN, json)
+        return
+    output = Output(json)
     if resume is not None:
         refuse_given({
             "env": env, "law": law, "problem": problem, "algorithm": algorithm, "seed": seed, "recipe": recipe,

@@ -170,3 +170,22 @@ def parse_setting(text: str) -> tuple[str, Any]:
         return name, json.loads(value)
     except ValueError:
         return name, value
+
+
+def refuse_beside_rig(config: Path, beside: Mapping[str, Any]) -> None:
+    """Refuse what the configuration of the bridge says itself, or what a run through it has no use for.
+
+    Args:
+        config: what was given as the rig.
+        beside: values of further options by name; None where one was not given.
+
+    Raises:
+        ModelError: no configuration, or an option beside it.
+    """
+    if config.suffix != ".toml":
+        remedy = "give CONFIG.toml, see docs/bridge.md, or module:function"
+        raise ModelError("--rig", f"got {str(config)!r}", remedy=remedy)
+    named = [option for option, value in beside.items() if value is not None]
+    if named:
+        remedy = f"{config} names plant, law, filter and link; the same --out goes on with a run"
+        raise ModelError(named[0], "is not taken with a rig behind the bridge", remedy=remedy)
