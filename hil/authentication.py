@@ -116,3 +116,15 @@ def read_key(path: str | Path) -> bytes:
         remedy = "write the output of `openssl rand -hex 32` to it"
         raise ModelError("key file", f"{path} does not hold 64 hexadecimal digits", remedy=remedy)
     return key
+
+
+def private_file(path: Path, data: bytes) -> None:
+    """Write a file that only its owner can read.
+
+    Args:
+        path: the file; it must not exist.
+        data: its bytes.
+    """
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        file.write(data)

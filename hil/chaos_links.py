@@ -16,6 +16,7 @@ import numpy as np
 
 from yannctl.errors import ModelError
 
+from .authentication import private_file
 from .messages import DeviceState
 
 CODE = "from yannctl.cli.app import main; main()"
@@ -61,18 +62,6 @@ def link_section(link: str, folder: Path, stack: contextlib.ExitStack) -> str:
         private_file(folder / f"{end}_secret", secret)
         lines += [f'{end}_public = "{public.decode()}"', f'{end}_secret_file = "{end}_secret"']
     return "\n".join(lines) + "\n"
-
-
-def private_file(path: Path, data: bytes) -> None:
-    """Write a file that only its owner can read.
-
-    Args:
-        path: the file; it must not exist.
-        data: its bytes.
-    """
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "wb") as file:
-        file.write(data)
 
 
 def free_port() -> int:

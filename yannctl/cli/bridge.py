@@ -11,7 +11,7 @@ import typer
 from tqdm import tqdm
 
 from .console import Output
-from .operation import learn, operate, reset, watch
+from .operation import keys, learn, operate, reset, watch
 from .options import Json, Seed, Short
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 hil_app = typer.Typer(help="Run a controller on a rig through the bridge.", no_args_is_help=True)
 log_app = typer.Typer(help="Logs of runs.", no_args_is_help=True)
 hil_app.add_typer(log_app, name="log")
-for _name, _command in (("train", learn), ("watch", watch), ("operate", operate), ("reset", reset)):
+for _name, _command in (("train", learn), ("watch", watch), ("operate", operate), ("reset", reset), ("keys", keys)):
     hil_app.command(_name)(_command)
 LogArgument = Annotated[Path, typer.Argument(metavar="LOG.mcap", help="Log written by `yannctl hil run`.")]
 OutFile = Annotated[Path, typer.Option("--out", "-o", help="File to write; it must not exist.")]

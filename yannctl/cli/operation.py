@@ -1,4 +1,4 @@
-"""`yannctl hil watch`, `operate`, `reset` and `learn`: what an operator does beside a running loop."""
+"""`yannctl hil watch`, `operate`, `reset`, `keys` and `learn`: what an operator does beside a running loop."""
 
 import sys
 from pathlib import Path
@@ -85,6 +85,21 @@ def learn(
     save_policy(policy, result.deployed, make_plant(section.name, section.parameters))
     output.line(f"  deployed policy, for [proposal] file: {policy}; logs and checkpoint beside it")
     output.result({"promotions": promoted, "loop": loop, "run": out, "policy": policy})
+
+
+def keys(config: ConfigFile, json: Json = False) -> None:
+    """Make the keys or certificates that CONFIG.toml names, once; existing files are never touched."""
+    from yannctl.hil.configuration import read_configuration
+    from yannctl.hil.keys import make_keys
+
+    output, made = Output(json), make_keys(read_configuration(config))
+    for file in made.files:
+        output.line(f"written: {file}")
+    if made.lines:
+        output.line(f"put these lines into {config}, in place of those there:")
+    for line in made.lines:
+        output.line(f"  {line}")
+    output.result({"files": list(made.files), "lines": list(made.lines)})
 
 
 def reset(config: ConfigFile, json: Json = False) -> None:
