@@ -15,6 +15,7 @@ from .operation import keys, learn, operate, reset, watch
 from .options import Json, Seed, Short
 
 if TYPE_CHECKING:
+    from yannctl.hil.chaos_verdict import Case
     from yannctl.hil.plant_device import DeviceTick
 
 hil_app = typer.Typer(help="Run a controller on a rig through the bridge.", no_args_is_help=True)
@@ -175,8 +176,14 @@ def chaos(
     links = tuple(link or (LINKS[:2] if short else LINKS))
     faults = tuple(fault or (("drop", "corrupt", "half_open", "kill") if short else FAULTS + HOST_FAULTS))
     bar = tqdm(total=len(links) * len(faults), unit="case", disable=None)
+
+    def tell(case: "Case") -> None:
+        bar.update()
+        if bar.disable:  # no terminal: a log that shows how far it is
+            output.line(f"{case.link} {case.fault}: {'pass' if case.passed else case.why}")
+
     with bar:
-        cases = run_matrix(links, faults, seed, lambda _case: bar.update())
+        cases = run_matrix(links, faults, seed, tell)
     columns = ["link", "fault", "spoilt", "obeyed", "ticks", "verdict", "the loop's ending"]
     legend = (
         "spoilt: messages the fault touched; obeyed: commands the device took; ticks: until it was in its safe action."
