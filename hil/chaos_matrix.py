@@ -28,9 +28,9 @@ from .chaos_links import DeviceLog, link_section, running_device
 from .chaos_verdict import HOLD, PERIOD, START, Case, inputs_of, judge, not_installed
 from .configuration import Configuration, OpcuaLinkSection, ZmqLinkSection, read_configuration
 from .linked import LinkedRig
-from .loop import FixedRateLoop, LoopSettings
+from .loop import INTERRUPTED, FixedRateLoop, LoopSettings
 from .opcua import OpcuaRig
-from .report import LoopState
+from .report import LoopReport, LoopState
 from .rig import AbstractRig
 from .ros2 import Ros2Rig
 from .simulated import SimulatedRig
@@ -176,6 +176,7 @@ def _simulated_case(fault: str, seed: int, law: Path) -> Case:
     rig = FaultyRig(SimulatedRig(Pendulum(), [0.05, 0.0], safe_action=[0.5]), what.schedule)
     what.spoilers.append(rig.spoiler)
     report = FixedRateLoop(rig, _Noting(controller, what), fallback=controller).run(TICKS)
+    _pass_on_interruption(report)
     spoilt, held = what.spoilt + report.counts["controller_nan"], np.array(rig.held)
     last = np.flatnonzero(report.source != 2)[-1] if np.any(report.source != 2) else -1
     ticks = 1 if last + 1 < report.ticks or fault == "disconnect" else 0  # the next tick has it, or stopping does
@@ -273,10 +274,17 @@ def _own_host(configuration: Configuration, fault: _Fault) -> tuple[str, int, se
         rig = _faulty_rig(configuration, fault, stack)
         law, fallback = make_law(configuration)
         report = FixedRateLoop(rig, _Noting(law, fault), fallback=fallback, settings=PATIENT).run(TICKS)
+    _pass_on_interruption(report)
     if report.state is not LoopState.STOPPED:
         return "not stopped", 0, set()
     spoilt = fault.spoilt + (report.counts["controller_nan"] if fault.name == "nan" else 0)
     return report.reason, spoilt, inputs_of(report)
+
+
+def _pass_on_interruption(report: LoopReport) -> None:
+    """Let Ctrl-C end the whole table: the loop has made an orderly stop of it."""
+    if report.reason.startswith(INTERRUPTED):
+        raise KeyboardInterrupt
 
 
 def _faulty_rig(configuration: Configuration, fault: _Fault, stack: contextlib.ExitStack) -> AbstractRig:

@@ -24,6 +24,8 @@ from .report import LoopReport, LoopState, Source
 from .rig import AbstractRig, Sample
 from .tick import AbstractAttendant, LoopTick
 
+INTERRUPTED = "interrupted by the operator"
+
 
 @dataclass(frozen=True)
 class LoopSettings:
@@ -121,7 +123,7 @@ class FixedRateLoop:
                 self._start()
                 reason = self._drive(record, ticks)
             except KeyboardInterrupt:
-                reason = "interrupted by the operator"
+                reason = INTERRUPTED
             except Exception as error:
                 reason = f"{type(error).__name__}: {error}"
             finally:
