@@ -17,8 +17,8 @@ from yannctl.hil.messages import DeviceState
 from yannctl.models import Pendulum
 
 SAFE = int(DeviceState.SAFE)
-# A busy machine must not fail a test: a loop may miss many measurements, a device hold a command for ten seconds.
-PERIOD, HOLD, PATIENCE = 0.02, 500, "max_age = 1000\n"
+# A busy machine must not fail a test: a loop may miss many measurements, a device hold a command for five seconds.
+PERIOD, HOLD, PATIENCE = 0.05, 100, "max_age = 1000\n"
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +31,7 @@ def law_file(tmp_path_factory):
     return path
 
 
-def common(law, period=PERIOD, seconds=1.5, hold=HOLD):
+def common(law, period=PERIOD, seconds=2.0, hold=HOLD):
     return (
         f'[plant]\nname = "pendulum"\nsafe_action = [0.0]\nx0 = [0.1, 0.0]\ndt = {period}\n'
         f'[controller]\nfile = "{law}"\nhold_periods = {hold}\n[loop]\nseconds = {seconds}\n{PATIENCE}'

@@ -50,7 +50,7 @@ def test_without_a_device_the_host_names_the_address_and_how_to_start_one(tmp_pa
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_host_that_is_killed_or_stopped_leaves_the_safe_action(linked, unsafe_ticks, how):
     config, log, _ = linked
-    assert unsafe_ticks(config, log, how, 20, [0.0], hold=25, period=0.02) == 0
+    assert unsafe_ticks(config, log, how, 10, [0.0], hold=10, period=0.05) == 0
 
 
 def test_another_controller_is_not_armed(linked):

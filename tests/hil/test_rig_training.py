@@ -279,7 +279,7 @@ def test_what_the_gate_promotes_drives_from_the_next_tick_on_and_replays(timid_l
     found = replay_blend(record, driving()[0], known)
     assert (found.n_compared, found.n_different) == (100, 0)
     before = {number: known[int(record.scalars["law_id"][0])] for number in known}
-    assert replay_blend(record, driving()[0], before).n_different > 20
+    assert replay_blend(record, driving()[0], before).n_different > 5
     courier.writer.close()
     exchange.close()
     ring.close()
@@ -294,9 +294,9 @@ def test_a_loop_learns_on_a_device_in_another_process_and_goes_on_while_the_lear
     config, log, run = tmp_path / "rig.toml", tmp_path / "device.csv", tmp_path / "run"
     config.write_text(
         f'[plant]\nname = "Pendulum"\nsafe_action = [0.0]\nx0 = [0.2, 0.0]\n[controller]\nfile = "{timid_law}"\n'
-        f'hold_periods = 200\n[link]\nkind = "udp"\nhost = "127.0.0.1:{free_port()}"\n'
+        f'hold_periods = 100\n[link]\nkind = "udp"\nhost = "127.0.0.1:{free_port()}"\n'
         f'device = "127.0.0.1:{free_port()}"\nkey_file = "key"\n[proposal]\nauthority = 0.8\nexploration = 0.2\n'
-        '[record]\nfile = "run.mcap"\n[supervisor]\nsilence_periods = 200\n[loop]\nmax_age = 1000\n'
+        '[record]\nfile = "run.mcap"\n[supervisor]\nsilence_periods = 60\n[loop]\nmax_age = 1000\n'
     )
 
     def noted(text):

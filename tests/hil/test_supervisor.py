@@ -23,15 +23,15 @@ from yannctl.hil.tick import LoopTick
 
 @pytest.fixture
 def config(tmp_path, law_file):
-    """A UDP link whose commands live for a minute: until then only a STOP on the wire brings the safe action."""
+    """A UDP link whose commands live for ten seconds: until then only a STOP on the wire brings the safe action."""
     (tmp_path / "key").touch(mode=0o600)
     (tmp_path / "key").write_text("2" * 64)
     path = tmp_path / "rig.toml"
     path.write_text(
         f'[plant]\nname = "Pendulum"\nsafe_action = [0.0]\nx0 = [0.1, 0.0]\ndt = 0.1\n'
-        f'[controller]\nfile = "{law_file}"\nhold_periods = 600\n'
+        f'[controller]\nfile = "{law_file}"\nhold_periods = 100\n'
         f'[link]\nkind = "udp"\nhost = "127.0.0.1:{free_port()}"\ndevice = "127.0.0.1:{free_port()}"\n'
-        'key_file = "key"\n[loop]\nseconds = 60\nmax_age = 1000\n[supervisor]\nsilence_periods = 40\n'
+        'key_file = "key"\n[loop]\nseconds = 60\nmax_age = 1000\n[supervisor]\nsilence_periods = 20\n'
     )
     return path
 

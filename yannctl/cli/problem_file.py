@@ -1,6 +1,7 @@
 """Problem files: a TOML text with a model (A, B or a plant), weights and bounds, read into an `Ocp`."""
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -36,9 +37,10 @@ class _Strict(pydantic.BaseModel):
 
 
 class ModelSection(_Strict):
-    """`[model]`: either `plant` (with an optional operating point) or the matrices `A`, `B`, `dt`."""
+    """`[model]`: either `plant` (with optional parameters and operating point) or the matrices `A`, `B`, `dt`."""
 
     plant: str | None = None
+    parameters: dict[str, float] = {}
     method: Literal["step", "zoh"] = "step"
     x: Row | None = None
     u: Row | None = None
@@ -117,7 +119,9 @@ def read_problem(path: Path) -> Ocp:
 
 def _linear_model(section: ModelSection) -> LinearModel:
     if section.plant is not None:
-        return linearise(plant_by_name(section.plant), x=section.x, u=section.u, method=section.method)
+        return linearise(
+            plant_by_name(section.plant, section.parameters), x=section.x, u=section.u, method=section.method
+        )
     A, B, dt = section.A, section.B, section.dt
     if A is None or B is None or dt is None:
         name = next(name for name in ("A", "B", "dt") if getattr(section, name) is None)
@@ -125,18 +129,22 @@ def _linear_model(section: ModelSection) -> LinearModel:
     return LinearModel(A, B, c=section.c, dt=dt)
 
 
-def plant_by_name(name: str):
+def plant_by_name(name: str, parameters: Mapping[str, float] | None = None):
     """Make a plant of `yannctl.models` by its class name.
 
     Args:
         name: class name, such as "Pendulum".
+        parameters: those that are not the default.
 
     Returns:
-        The plant with its default parameters.
+        The plant.
 
     Raises:
-        ModelError: if there is no such plant.
+        ModelError: if there is no such plant, or it has no such parameter.
     """
     if name not in models.__all__:
         raise ModelError("plant", f"no plant is called {name!r}", remedy=f"choose from {', '.join(models.__all__)}")
-    return getattr(models, name)()
+    try:
+        return getattr(models, name)(**(parameters or {}))
+    except TypeError as error:
+        raise ModelError("model.parameters", str(error)) from error
