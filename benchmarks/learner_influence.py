@@ -59,7 +59,9 @@ def measure(path: Path, speed: float, seconds: float, rounds: int) -> dict[str, 
     folder, view = path.parent, LiveView(path, read_configuration(path))
     words = ["hil", "train", str(path), "--out", str(folder / "run"), "--steps", str(10**8)]
     words += [word for setting in BUSY for word in ("--set", setting)]
-    learner = subprocess.Popen([sys.executable, "-c", CODE, *words], stdout=subprocess.DEVNULL)
+    learner = subprocess.Popen(
+        [sys.executable, "-c", CODE, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     seams = []
     try:
         end = time.monotonic() + START_SECONDS
@@ -77,6 +79,8 @@ def measure(path: Path, speed: float, seconds: float, rounds: int) -> dict[str, 
         os.kill(learner.pid, signal.SIGCONT)
         learner.send_signal(signal.SIGINT)
         learner.wait()
+    for line in (folder / "run" / "actor.log").read_text().splitlines():
+        print(f"  {line}")  # what the system has refused, e.g. the priority
     late = read_log(folder / "run.mcap").scalars["lateness_ns"] / speed / 1e3
     parts = [late[a + SETTLED : b] for a, b in itertools.pairwise(seams)]
     return {"learner at work": summary(parts[::2]), "learner stopped": summary(parts[1::2])}

@@ -99,7 +99,8 @@ class CanLink(AbstractLink):
         messages: list[bytes] = []
         for _ in range(MAX_FRAMES):
             try:
-                frame = self._bus.recv(0.0 if messages else remaining(deadline_ns))
+                # Not recv: it reckons with the wall clock, and waits for as long as that is put back.
+                frame, _ = self._bus._recv_internal(0.0 if messages else remaining(deadline_ns))
             except ValueError:  # what a serial adapter garbled
                 self._collector.counts["foreign"] += 1
                 continue

@@ -139,6 +139,12 @@ def wait_for():
     return wait
 
 
+@pytest.fixture
+def patient(monkeypatch):
+    """Has a rig in this process wait a minute for answers, in place of two seconds."""
+    monkeypatch.setattr("yannctl.hil.linked.HANDSHAKE_SECONDS", 60.0)
+
+
 @pytest.fixture(scope="module", params=["udp", "zmq", "serial", "can"])
 def linked(request, tmp_path_factory, law_file):
     """(configuration file, device log, device process) with one device running behind each kind of link."""

@@ -122,6 +122,22 @@ def test_numbers_that_do_not_fit_are_refused():
         CanLink("slcan", "/dev/not_there", CODEC).open()
 
 
+def test_reading_the_bus_asks_no_wall_clock(monkeypatch):
+    """python-can's own `recv` does, and waits for as long as that clock is put back."""
+
+    def asked():
+        raise AssertionError("the wall clock was read")
+
+    link = CanLink("virtual", "wall clock", CODEC)
+    link.open()
+    monkeypatch.setattr("can.bus.time", asked)
+    try:
+        assert link.receive(time.monotonic_ns() + 10**6) == []
+    finally:
+        monkeypatch.undo()
+        link.close()
+
+
 def can_fuzz(number):
     """Damaged frames on the bus: messages that get through and are none of the genuine ones."""
     generator, collector, accepted = np.random.default_rng(2), FrameCollector(CODEC), 0
