@@ -362,8 +362,8 @@ def test_the_gate_promotes_on_a_rig_that_runs_on(tmp_path, timid_law, command_li
     notes = run / LOG_FILE
     wait_for(lambda: (notes.exists() and "promoted" in notes.read_text()) or learner.poll() is not None, 1200.0)
     wait_for(lambda: len(set(driven(path))) > 1)  # the loop has taken the weights, and the log has them
-    learner.send_signal(signal.SIGINT)
-    learner.communicate(timeout=120)
+    learner.send_signal(signal.SIGTERM)
+    learner.communicate(timeout=120)  # its loop has ended with it
     events = [json.loads(line) for line in (run / "gate.jsonl").read_text().splitlines()]
     promoted = [event for event in events if event["decision"] == "promoted"]
     assert promoted

@@ -1,5 +1,6 @@
 """`yannctl hil watch`, `operate`, `reset`, `keys` and `learn`: what an operator does beside a running loop."""
 
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -72,6 +73,7 @@ def learn(
     from yannctl.rl.settings import TrainingSettings
 
     output = Output(json)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the loop must not go on alone
     settings = TrainingSettings().changed(dict(parse_setting(text) for text in changes or []))
     result = train_on_rig(config, out, algorithm.value, steps, seed, settings, progress=True)
     loop = jsonlib.loads((out / SUMMARY_FILE).read_text())
