@@ -242,7 +242,8 @@ Q = diag(1, 0.1), R = 0.001. The solver finds p = {p} regions with q = {q} inequ
 | 4 `suppressed` | 2 p | the region's law, if chosen: `relu(±(F x + g) + M (o − 1))` | `M`, `±F`, `±g` |
 | 5 `output` | 1 | sum: + parts less − parts | +1 and −1 |
 
-M only has to be larger than any law on the parameter box; here it is {M}, computed from this law. With the state above:
+M only has to be larger than any law on the parameter box; here it is {M}, computed from this law. The chosen law meets
+M times zero, so it passes unrounded however large M is. With the state above:
 
 {layer_table}
 
@@ -273,7 +274,9 @@ same. It stays continuous whatever training does to its weights.
 `actor.compiled()` in loops on the processor, `torch.compile(actor)` in one kernel; continuous laws only |
 | to reproduce the published network, or to show a reviewer plain dense layers | `five_layer` | every weight by layer \
 name; grows with the square of the regions |
-| ONNX, TorchScript, `torch.export` | any | `yannctl export onnx FILE` compares the graph with onnxruntime |
+| single precision on the chip, many regions that meet at sharp angles | `lattice` | the only one whose proof does not \
+depend on which region rounding takes |
+| ONNX, TorchScript, `torch.export` | any | `yannctl export onnx FILE` compares the graph with onnxruntime: the same bits |
 | no torch at all | none | `law(x)`, with `law.with_tree()` for many regions, or the exported C |
 
 ## Is it really the same?

@@ -49,6 +49,18 @@ def test_a_wrong_law_is_found(law, tmp_path, capsys):
     assert found["law_max_error_at_corners"] > 1e-8
 
 
+def test_a_form_that_cannot_hold_the_law_is_a_row_with_the_reason(law, tmp_path, capsys):
+    from dataclasses import replace
+
+    g = law.g.copy()
+    g[0] += 0.1
+    replace(law, g=g).save(tmp_path / "law")
+    code, found = run(["verify", tmp_path / "law", "--points", "300", "--json"], capsys)
+    assert code == 1
+    assert found["networks"][-1]["network"] == "lattice"
+    assert "jumps by" in found["networks"][-1]["refused"]
+
+
 @pytest.mark.parametrize("form", ["gather", "five_layer", "lattice"])
 def test_one_wrong_weight_of_a_saved_network_is_found(law, tmp_path, capsys, form):
     actor = encode_actor(law, form)

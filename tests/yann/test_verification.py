@@ -109,3 +109,15 @@ def test_tolerance_can_be_given_and_the_result_is_json(laws):
     text = json.loads(json.dumps(result.to_json()))
     assert text["where"] == list(result.where)
     assert text["ok"] is True
+
+
+@pytest.mark.parametrize(("dtype", "holds"), [(torch.float64, False), (torch.float32, None)])
+def test_a_large_bound_shows_a_wrong_weight_only_where_rounding_cannot_be_why(laws, monkeypatch, dtype, holds):
+    monkeypatch.setattr("yannctl.yann.verification.BOUND_MARGIN", 1e-3)
+    law = laws.integrator_law()
+    result = verify(encode_actor(law, "gather", dtype), law, 1000, 100)
+    assert result.bound_holds is holds
+    assert result.ok is (holds is None)
+    assert ("over whole regions: proved" in result.message) is (holds is False)
+    if holds is None:
+        assert f"in region {result.bound_region} where region" in result.bound_message
