@@ -147,7 +147,7 @@ def linear_peer(plant: str, method: str) -> dict[str, Any]:
     if not installed():
         return {"status": "not installed"}
     made = _plant(plant)
-    steps = linear_quadratic.STEPS[plant]
+    steps = max(linear_quadratic.STEPS.values())
     starts = made.sample_starts(500, 7)
     best = float(linear_quadratic.optimal_returns(made, starts).mean())
     seen: list[float] = []

@@ -106,8 +106,8 @@ def learned_against_optimum(plant: LinearPlant, algorithm: str, seed: int = 0) -
         algorithm: which learner.
         seed: seed of the run.
     """
-    steps, settings = STEPS[type(plant).__name__], rl.TrainingSettings().changed(SETTINGS)
-    result = rl.train(None, None, PlantEnvironment(plant), algorithm, steps=steps, seed=seed, settings=settings)
+    settings = rl.TrainingSettings().changed(SETTINGS)
+    result = rl.train(None, None, PlantEnvironment(plant), algorithm, STEPS[algorithm], seed, settings=settings)
     starts = plant.sample_starts(500, 7)
     best = float(optimal_returns(plant, starts).mean())
     learned = float(rl.evaluate(result.deployed, plant, starts, plant.episode_steps).returns.mean())
