@@ -84,7 +84,7 @@ def all_parts(short: bool) -> Iterator[Part]:
     for true in SIGMAS:
         yield Part("sigma", (true, 1000 if short else 4000))
     if short:
-        yield Part("lq", ("Integrator", "ddpg", SEEDS[0]))
+        yield Part("lq", ("Integrator", "td3", SEEDS[0], 600))
     else:
         plants = [type(plant).__name__ for plant in linear_quadratic.PLANTS]
         yield from (Part("lq", (p, a, s)) for p in plants for a in linear_quadratic.ALGORITHMS for s in SEEDS)
@@ -126,15 +126,16 @@ def learned_sigma(true: float, updates: int) -> dict[str, Any]:
     return {"sigma": float(np.mean(seen)), "true": true, "updates": updates}
 
 
-def linear(plant: str, algorithm: str, seed: int) -> dict[str, Any]:
+def linear(plant: str, algorithm: str, seed: int, steps: int | None = None) -> dict[str, Any]:
     """The deployed policy, learned from scratch, against the exact optimum.
 
     Args:
         plant: class of the plant.
         algorithm: name.
         seed: seed.
+        steps: steps instead of those that the settings are for.
     """
-    return linear_quadratic.learned_against_optimum(_plant(plant), algorithm, seed)
+    return linear_quadratic.learned_against_optimum(_plant(plant), algorithm, seed, steps)
 
 
 def linear_peer(plant: str, method: str) -> dict[str, Any]:
