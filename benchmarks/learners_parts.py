@@ -148,7 +148,6 @@ def linear_peer(plant: str, method: str) -> dict[str, Any]:
     if not installed():
         return {"status": "not installed"}
     made = _plant(plant)
-    steps = max(linear_quadratic.STEPS.values())
     starts = made.sample_starts(500, 7)
     best = float(linear_quadratic.optimal_returns(made, starts).mean())
     seen: list[float] = []
@@ -156,6 +155,7 @@ def linear_peer(plant: str, method: str) -> dict[str, Any]:
     def look(_step: int, policy: nn.Module) -> None:
         seen.append(float(rl.evaluate(policy, made, starts, made.episode_steps).returns.mean()))
 
+    steps = linear_quadratic.STEPS
     train_peer(method, PlantEnvironment(made), made, steps, SEEDS[0], steps // LOOKS, look)
     return {"learned": max(seen), "last": seen[-1], "optimum": best, "above": (best - max(seen)) / abs(best)}
 

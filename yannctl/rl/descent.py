@@ -44,6 +44,7 @@ class Adam:
     def __init__(self, weights: Tensor, rate: float) -> None:
         self.weights, self.rate = weights, rate
         self.moments = torch.zeros(2, *weights.shape, device=weights.device)
+        self._first, self._second = self.moments.unbind()
         self.count = torch.zeros((), dtype=torch.int64)
 
     def step(self, grad: Tensor) -> None:
@@ -52,7 +53,7 @@ class Adam:
         Args:
             grad: gradient of the loss in the weights.
         """
-        first, second = self.moments
+        first, second = self._first, self._second
         self.count += 1
         n = int(self.count)
         first.lerp_(grad, 1.0 - self.BETA1)

@@ -109,11 +109,10 @@ def value_targets(
     Returns:
         y_q and y_z, each (batch,).
     """
-    lower = q[0] <= q[1]
-    q_low = torch.where(lower, q[0], q[1])
-    sigma_low = torch.where(lower, sigma[0], sigma[1])
-    y_q = reward + gamma * live * (q_low - alpha * log_prob)
-    return y_q, y_q + gamma * live * sigma_low * noise.clamp(-NOISE_CLIP, NOISE_CLIP)
+    (q_one, q_two), discount = q.unbind(), gamma * live
+    lower = q_one <= q_two
+    y_q = reward + discount * (torch.where(lower, q_one, q_two) - alpha * log_prob)
+    return y_q, y_q + discount * torch.where(lower, *sigma.unbind()) * noise.clamp(-NOISE_CLIP, NOISE_CLIP)
 
 
 def critic_gradient(q: Tensor, sigma: Tensor, y_q: Tensor, y_z: Tensor, sigma_mean: Tensor) -> tuple[Tensor, Tensor]:
@@ -152,7 +151,7 @@ def policy_loss(q: Tensor, log_prob: Tensor, alpha: Tensor) -> Tensor:
     Returns:
         Scalar.
     """
-    return (alpha * log_prob - torch.minimum(q[0], q[1])).mean(-1).sum()
+    return (alpha * log_prob - torch.minimum(*q.unbind())).mean(-1).sum()
 
 
 def temperature_gradient(log_prob: Tensor, target_entropy: float) -> Tensor:
@@ -248,7 +247,7 @@ class Dsact(AbstractLearner):
     ) -> tuple[list[Tensor], Tensor, Tensor, Tensor]:
         """Gradient of the critics in their parameters, their means, mean deviations, and squared errors."""
         a1, log_prob = self.policy.sample(self.actor.target, self.actor.target(batch.phi1), batch.base1, eps)
-        q1, sigma1 = self._returns(self.critic.target, batch.x1, batch.phi1, a1.clamp(-1.0, 1.0), batch.weight1)
+        q1, sigma1 = self._returns(self.critic.target, batch.x1, batch.phi1, a1, batch.weight1)
         alpha = self.log_alpha.exp()
         y_q, y_z = value_targets(batch.reward, batch.live, q1, sigma1, log_prob, z, alpha, self.gamma)
         passed = self.critic.network.forward_pass(batch.phi, batch.a)
@@ -265,9 +264,11 @@ class Dsact(AbstractLearner):
         a, log_prob = self.policy.sample(self.actor.network, heads, batch.base, eps)
         q, _ = self._returns(self.critic.network, batch.x, batch.phi, a, batch.weight)
         loss = policy_loss(q, log_prob, self.log_alpha.exp())
-        return add_cloning(loss, torch.minimum(q[0], q[1]), a, batch.a, cloning), log_prob.detach()
+        if cloning is not None:
+            loss = add_cloning(loss, torch.minimum(*q.unbind()), a, batch.a, cloning)
+        return loss, log_prob.detach()
 
     def _returns(self, critic: Critic, x: Tensor, phi: Tensor, a: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of the return, each (2, batch)."""
-        out = critic(phi, a)
-        return with_prior(out[..., 0], self.prior, x, a, weight), softplus(out[..., 1])
+        q, sigma = critic(phi, a).unbind(-1)
+        return with_prior(q, self.prior, x, a, weight), softplus(sigma)

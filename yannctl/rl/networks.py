@@ -92,7 +92,8 @@ class Actor(nn.Module):
 
     def distribution(self, heads: Tensor, base: Tensor) -> tuple[Tensor, Tensor]:
         """Mean before the clamp and logarithm of the standard deviation, each (batch, nu)."""
-        return self.mean_of(heads, base), self.raw_distribution(heads)[1]
+        f, log_std = self.raw_distribution(heads)
+        return base + self.reach * torch.tanh(f), log_std
 
     @staticmethod
     def raw_distribution(heads: Tensor) -> tuple[Tensor, Tensor]:

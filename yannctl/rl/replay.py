@@ -153,8 +153,9 @@ def as_batch(rows: Tensor, widths: tuple[int, ...], reward_scale: float | Tensor
         The batch.
     """
     x, phi, a, proposed, base, reward, live, weight, x1, phi1, base1, weight1 = rows.split(widths, -1)
-    scaled = reward[..., 0] * reward_scale
+    scaled = reward.squeeze(-1) * reward_scale
     if proposals:
         a = a.clone()
         a[..., 1::2, :] = proposed[..., 1::2, :]
-    return Batch(x, phi, a, proposed, base, scaled, live[..., 0], x1, phi1, base1, weight[..., 0], weight1[..., 0])
+    weights = weight.squeeze(-1), weight1.squeeze(-1)
+    return Batch(x, phi, a, proposed, base, scaled, live.squeeze(-1), x1, phi1, base1, *weights)
