@@ -16,7 +16,7 @@ ALGORITHMS = ("ddpg", "td3", "dsact")
 # so the warm-up is by the policy and the scale fixed; a learner wanders by percents between two tests at Adam's usual
 # rate, so the rate is halved and the gate looks twice as often. The noise is a tenth of the range, for DDPG a fifth and
 # with slower targets: its one critic, without noise on the target's action, otherwise ends 16 % below the optimum.
-# Even so one seed in three ends 2.1 % below on the double integrator; 1500 steps more, or a slower average, do not help.
+# Even so one seed in three ends 2.1 % below on the double integrator; more steps or a slower average do not help.
 STEPS = 2500
 SETTINGS: dict[str, Any] = {
     "width": 32, "updates_per_step": 4, "warmup": "policy", "warmup_steps": 200, "reward_scale": 1.0, "gate_every": 50,
