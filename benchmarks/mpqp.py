@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from yannctl import MpQp, PwaLaw, Settings, solve_mpqp
 from yannctl.mpqp.presolve import presolve
@@ -32,6 +33,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from problems import REGIONS, problem
 
 MAX_ERROR = 1e-8  # of the input range
+MOST_SCANS = 5_000_000_000  # samples times regions: fewer samples on the one law of 120 000 regions
 SHORT = (
     "P1_N5", "P1_N10", "P2_N3", "P3_N5", "P4_nx4_N3", "P5_n3m10t4", "P5_n5m20t3", "H_facet", "H_licq", "H_twice",
     "H_units", "H_long", "H_twins", "H_deadbeat", "H_weak",
@@ -55,7 +57,8 @@ def run(short: bool, names: Sequence[str] | None = None) -> dict[str, Any]:
     start = time.perf_counter()
     solve_mpqp(problem("P1_N5"))
     compile_seconds = time.perf_counter() - start
-    rows = [measure(name, 2000 if short else 10_000, short) for name in names or (SHORT if short else tuple(REGIONS))]
+    todo = names or (SHORT if short else tuple(REGIONS))
+    rows = [measure(name, 2000 if short else 200_000, short) for name in tqdm(todo, "problems", disable=None)]
     means = {kind: _geometric_mean([row[kind] for row in rows if row[kind]]) for kind in ("alone", "whole")}
     trees = look_ups(LOOKED_UP[:2] if short else LOOKED_UP)
     ok = all(row["ok"] for row in rows) and not any(row["wrong"] for row in trees)
@@ -93,12 +96,14 @@ def measure(name: str, samples: int, short: bool) -> dict[str, Any]:
     alone = cpu_seconds(lambda: explored(program))
     seconds = cpu_seconds(lambda: solve_mpqp(program))
     whole = cpu_seconds(lambda: solve_mpqp(program).audit())
+    samples = min(samples, MOST_SCANS // law.n_regions)
     uncovered, error = compare(law, program, samples)
     expected = REGIONS[name]
     row: dict[str, Any] = {
         "problem": name, "regions": law.n_regions, "expected": expected, "laws": law.n_laws, "alone_ms": 1e3 * alone,
         "ms": 1e3 * seconds, "whole_ms": 1e3 * whole, "regions_per_second": law.n_regions / max(alone, 1e-9),
-        "uncovered": uncovered, "max_error": error, "open_facets": audit.n_open, "status": law.status,
+        "samples": samples, "uncovered": uncovered, "max_error": error, "open_facets": audit.n_open,
+        "status": law.status,
     }  # fmt: skip
     right = expected in {None, law.n_regions} and law.status == "complete"
     row["ok"] = bool(right and uncovered == 0 and error <= MAX_ERROR and audit.n_open == 0)
