@@ -1,6 +1,6 @@
 """Programs made to break an explicit solver: scaled, degenerate, thin, singular; exact and online solvers judge."""
 
-import importlib.util
+import sys
 from pathlib import Path
 
 import clarabel
@@ -12,9 +12,8 @@ from scipy.optimize import linprog
 from yannctl import MpQp, solve_mpqp
 from yannctl.pwa.audit import facet_centres
 
-_SPEC = importlib.util.spec_from_file_location("rational_qp", Path(__file__).with_name("rational_qp.py"))
-rational_qp = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(rational_qp)
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+from rational_qp import ExactProgram
 
 
 def plain(g, n=None, m=None, ntheta=None):
@@ -231,7 +230,7 @@ def wrong(law, mpqp, points, online, tolerance=1e-8):
     size = np.maximum(size, 1e-2 * (size * natural(mpqp)[0]).max() / natural(mpqp)[0])
     u = law(points)
     for i in np.flatnonzero((np.abs(u - online) / size).max(axis=1) > tolerance):
-        exact = exact or rational_qp.ExactProgram(mpqp)
+        exact = exact or ExactProgram(mpqp)
         z = exact.solve(points[i])
         count += int(z is None or (np.abs(u[i] - z) / size).max() > tolerance)
     return count

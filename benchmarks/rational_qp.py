@@ -5,6 +5,7 @@ the minimiser of the program exactly as it stands comes out, however ill conditi
 """
 
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ def fractions(array):
     return [[Fraction(float(entry)) for entry in row] for row in np.atleast_2d(array)]
 
 
-def solve(matrix, right):
+def solve(matrix, right) -> Any:
     """Gauss elimination in fractions; None where the matrix is singular."""
     work = [row[:] + extra[:] for row, extra in zip(matrix, right, strict=True)]
     n = len(work)
