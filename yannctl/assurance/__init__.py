@@ -30,6 +30,7 @@ from .designs import DESIGNS, Design, design
 from .diagnosis import Remedy, certify_design, certify_or_explain, diagnose
 from .falsifier import POLICIES, Attack, Target, attack
 from .filtered import Filtered, guard
+from .gradient_attack import GRADIENT, can_follow_gradients, gradient_attack
 from .inclusion import Domain, Errors, Inclusion, bound_inclusion
 from .monitor import ResidualMonitor
 from .projection_filter import ProjectionFilter
@@ -46,6 +47,7 @@ __all__ = [
     "ANALYTIC",
     "CLAIM",
     "DESIGNS",
+    "GRADIENT",
     "POLICIES",
     "SEARCH",
     "TARGETS",
@@ -78,6 +80,7 @@ __all__ = [
     "attack",
     "barrier_set",
     "bound_inclusion",
+    "can_follow_gradients",
     "can_search",
     "certificate_bytes",
     "certified",
@@ -91,6 +94,7 @@ __all__ = [
     "covered_share",
     "design",
     "diagnose",
+    "gradient_attack",
     "guard",
     "is_certificate_file",
     "load_certificate",

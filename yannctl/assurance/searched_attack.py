@@ -7,6 +7,7 @@ Source: Hansen, "The CMA evolution strategy: a tutorial" (2016), by the `cma` pa
 """
 
 from importlib.util import find_spec
+from typing import NamedTuple
 
 import numpy as np
 
@@ -45,7 +46,7 @@ def search_attack(target: Target, steps: int, seed: int = 0) -> Attack:
         raise ModelError("policy", "needs the package cma", remedy="pip install cma")
     searches = max(2, -(-steps // (_HORIZON * _POPULATION * _GENERATIONS)))
     starts = target.starts(searches, np.random.default_rng(seed))
-    filtered, plain = _Runs(target, True), _Runs(target, False)
+    filtered, plain = Runs(target, True), Runs(target, False)
     for number, start in enumerate(starts):
         filtered.search(start, seed + number + 1)
         plain.search(start, seed + number + 1)
@@ -55,8 +56,35 @@ def search_attack(target: Target, steps: int, seed: int = 0) -> Attack:
     )  # fmt: skip
 
 
-class _Runs:
-    """Runs of one loop, and what they achieved so far."""
+class Paths(NamedTuple):
+    """Short runs of a loop, side by side.
+
+    Args:
+        least: least margin of each run's readings (n,), -1e6 for one that is not a number.
+        when: step after which it was met (n,).
+        beyond: runs that broke a hard bound (n,).
+        x: true states before each step (steps, n, nx).
+        u: inputs applied (steps, n, nu).
+        p: parameters (steps, n, np).
+        after: readings after each step (steps, n, nx).
+    """
+
+    least: np.ndarray
+    when: np.ndarray
+    beyond: np.ndarray
+    x: np.ndarray
+    u: np.ndarray
+    p: np.ndarray
+    after: np.ndarray
+
+
+class Runs:
+    """Runs of one loop, and what they achieved so far.
+
+    Args:
+        target: the loop.
+        filtered: whether the filter acts.
+    """
 
     def __init__(self, target: Target, filtered: bool) -> None:
         self.target, self.filtered = target, filtered
@@ -67,7 +95,12 @@ class _Runs:
         self.changed, self.closest = 0.0, np.inf
 
     def search(self, start: np.ndarray, seed: int) -> None:
-        """Lower the least margin of the runs from one start."""
+        """Lower the least margin of the runs from one start, by CMA-ES.
+
+        Args:
+            start: state (nx,).
+            seed: of the search.
+        """
         import cma
 
         before = self.violations, self.exits
@@ -78,35 +111,44 @@ class _Runs:
         strategy = cma.CMAEvolutionStrategy(np.full(_HORIZON * sum(self.sizes), 0.5), 0.4, options)
         while not strategy.stop():
             tried = strategy.ask()
-            strategy.tell(tried, self._least_margins(start, np.array(tried)).tolist())
+            moves = np.array(tried).reshape(len(tried), _HORIZON, -1)
+            strategy.tell(tried, self.play(np.repeat(start[None], len(tried), axis=0), moves).least.tolist())
         self.broken += (self.violations, self.exits) != before
         self.lost += self.violations > before[0]
 
-    def _least_margins(self, start: np.ndarray, tried: np.ndarray) -> np.ndarray:
-        """Least margin on each run, to the set of readings; what lies beyond a hard bound is counted on the way."""
+    def play(self, starts: np.ndarray, shares: np.ndarray) -> Paths:
+        """Run from each start with given moves, and count.
+
+        Args:
+            starts: states (n, nx).
+            shares: proposals, parameters and measurement errors as shares of their ranges (n, steps, sizes).
+
+        Returns:
+            The runs; the margin is that of the readings.
+        """
         target, safe = self.target, self.target.safe_set
         n_u, n_p, _ = self.sizes
-        moves = tried.reshape(len(tried), _HORIZON, -1)
-        x = np.repeat(start[None], len(tried), axis=0)
-        error = np.zeros_like(x)
-        least = np.full(len(tried), np.inf)
-        for k in range(_HORIZON):
-            share = moves[:, k]
-            # Ends are where the harm is: shares are stretched and cut.
-            share = np.clip(1.5 * share - 0.25, 0.0, 1.0)
+        x, error = starts, np.zeros_like(starts)
+        hard, margins, kept = np.zeros(len(x), dtype=bool), [], []
+        # Ends are where the harm is: shares are stretched and cut.
+        for share in np.clip(1.5 * shares - 0.25, 0.0, 1.0).swapaxes(0, 1):
             proposed = safe.u_min + share[:, :n_u] * (safe.u_max - safe.u_min)
             p = target.p_min + share[:, n_u : n_u + n_p] * (target.p_max - target.p_min)
             u = self._applied(x, proposed)
-            true = self.tape.evaluate(x - error, u, p)
+            before = x - error
+            true = self.tape.evaluate(before, u, p)
             error = (2 * share[:, n_u + n_p :] - 1) * self.E
             x = true + error
-            margin = np.nan_to_num(safe.margin(x), nan=-1e6)
-            self.violations += int(beyond(target, true).sum())
-            self.exits += int((margin < 0).sum())
+            out = beyond(target, true)
+            hard |= out
+            margins.append(np.nan_to_num(safe.margin(x), nan=-1e6))
+            kept.append((before, u, p, x))
+            self.violations += int(out.sum())
+            self.exits += int((margins[-1] < 0).sum())
             self.steps += len(x)
-            least = np.minimum(least, margin)
+        least, when = np.min(margins, axis=0), np.argmin(margins, axis=0)
         self.closest = min(self.closest, float(least.min()))
-        return least
+        return Paths(least, when, hard, *(np.array(part) for part in zip(*kept, strict=True)))
 
     def _applied(self, x: np.ndarray, proposed: np.ndarray) -> np.ndarray:
         if not self.filtered:

@@ -121,20 +121,19 @@ def falsify(
     """Attack the filtered loops with hostile learners and the worst parameters, and count what they achieve.
 
     Attacked are the plants' simulated models, within the bounds that the certificates state.
-    Four attackers choose step by step, a fifth searches whole runs (CMA-ES, where the package cma is installed).
+    Four attackers choose step by step; two lower the margin of whole runs, by CMA-ES (where the package cma is
+    installed) and along its gradient (where torch is).
     """
     from tqdm import tqdm
 
-    from yannctl.assurance import POLICIES, SEARCH, TARGETS, can_search
+    from yannctl.assurance import TARGETS
 
     output = Output(json)
     if resume and out is None:
         raise ModelError("--resume", "there is no file to go on with", remedy="name it with --out")
     names = list(TARGETS) if plant == "all" else [plant]
     steps = SHORT_STEPS if short else steps
-    policies = (*POLICIES, SEARCH) if can_search() else POLICIES
-    if not can_search():
-        output.line("searching attacks are left out: the package cma is not installed")
+    policies = _policies(output)
     found = _earlier(out, steps, seed) if resume and out is not None else []
     done = {(attack["plant"], attack["policy"]) for attack in found}
     jobs = [(name, policy) for name in names for policy in policies if (name, policy) not in done]
@@ -157,13 +156,28 @@ def falsify(
         raise typer.Exit(1)
 
 
+def _policies(output: Output) -> tuple[str, ...]:
+    """The attackers that this installation can run."""
+    from yannctl.assurance import GRADIENT, POLICIES, SEARCH, can_follow_gradients, can_search
+
+    chosen = list(POLICIES)
+    for name, can, package in ((SEARCH, can_search(), "cma"), (GRADIENT, can_follow_gradients(), "torch")):
+        if can:
+            chosen.append(name)
+        else:
+            output.line(f"attack {name!r} is left out: the package {package} is not installed")
+    return tuple(chosen)
+
+
 def _attacked(name: str, policy: str, steps: int, seed: int) -> dict[str, Any]:
     """Attack one loop by one attacker, and say what came of it."""
-    from yannctl.assurance import SEARCH, attack, search_attack, target
+    from yannctl.assurance import GRADIENT, SEARCH, attack, gradient_attack, search_attack, target
 
     loop = target(name)
-    searching = policy == SEARCH
-    outcome = search_attack(loop, steps, seed) if searching else attack(loop, policy, steps, EPISODE_STEPS, seed)
+    if policy in {SEARCH, GRADIENT}:
+        outcome = (search_attack if policy == SEARCH else gradient_attack)(loop, steps, seed)
+    else:
+        outcome = attack(loop, policy, steps, EPISODE_STEPS, seed)
     episode, step = outcome.upper_bounds()
     return {
         "plant": name, **vars(outcome), "ok": outcome.ok, "upper_95_episode": episode, "upper_95_step": step,
