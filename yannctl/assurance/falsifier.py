@@ -38,6 +38,7 @@ class Target:
         starts: (n, generator) -> states (n, nx) inside the set, many at its border.
         dt: sample period [its unit].
         sensor: bound of the measurement error (nx,); the filter sees readings at its ends, and the set holds readings.
+        horizon: steps of a searched run; enough to be lost from the border without the filter.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Target:
     starts: Callable[[int, np.random.Generator], np.ndarray]
     dt: float
     sensor: Float[np.ndarray, " nx"] | float = 0.0
+    horizon: int = 12
 
 
 @dataclass(frozen=True)

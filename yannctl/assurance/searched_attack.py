@@ -18,7 +18,6 @@ from .falsifier import Attack, Target, beyond
 from .safety_filter import SafetyFilter
 
 SEARCH = "search"
-_HORIZON = 12
 _POPULATION = 32
 _GENERATIONS = 12
 
@@ -44,12 +43,17 @@ def search_attack(target: Target, steps: int, seed: int = 0) -> Attack:
     """
     if not can_search():
         raise ModelError("policy", "needs the package cma", remedy="pip install cma")
-    searches = max(2, -(-steps // (_HORIZON * _POPULATION * _GENERATIONS)))
-    starts = target.starts(searches, np.random.default_rng(seed))
+    rng = np.random.default_rng(seed)
+    starts = list(target.starts(max(2, -(-steps // (target.horizon * _POPULATION * _GENERATIONS))), rng))
     filtered, plain = Runs(target, True), Runs(target, False)
-    for number, start in enumerate(starts):
-        filtered.search(start, seed + number + 1)
-        plain.search(start, seed + number + 1)
+    searches = 0
+    # Searches may end early; then there are more of them.
+    while searches < len(starts) or filtered.steps < steps:
+        if searches == len(starts):
+            starts.extend(target.starts(8, rng))
+        filtered.search(starts[searches], seed + searches + 1)
+        plain.search(starts[searches], seed + searches + 1)
+        searches += 1
     return Attack(
         SEARCH, filtered.steps, searches, filtered.violations, filtered.exits, filtered.infeasible,
         filtered.changed / max(filtered.steps, 1), filtered.broken, plain.lost / searches, filtered.closest,
@@ -108,10 +112,10 @@ class Runs:
             "bounds": [0.0, 1.0], "popsize": _POPULATION, "maxiter": _GENERATIONS, "seed": seed, "verbose": -9,
             "CMA_diagonal": True,
         }  # fmt: skip
-        strategy = cma.CMAEvolutionStrategy(np.full(_HORIZON * sum(self.sizes), 0.5), 0.4, options)
+        strategy = cma.CMAEvolutionStrategy(np.full(self.target.horizon * sum(self.sizes), 0.5), 0.4, options)
         while not strategy.stop():
             tried = strategy.ask()
-            moves = np.array(tried).reshape(len(tried), _HORIZON, -1)
+            moves = np.array(tried).reshape(len(tried), self.target.horizon, -1)
             strategy.tell(tried, self.play(np.repeat(start[None], len(tried), axis=0), moves).least.tolist())
         self.broken += (self.violations, self.exits) != before
         self.lost += self.violations > before[0]

@@ -182,7 +182,7 @@ def _runaway() -> Target:
 
     low, high = np.full(4, -np.inf), np.array([np.inf, np.inf, np.inf, plant.T_max])
     step = plant.step_function(bounded=False, parameters=True)
-    return Target("runaway-limit", step, *plant.parameter_ranges, low, high, kept, starts, plant.dt)
+    return Target("runaway-limit", step, *plant.parameter_ranges, low, high, kept, starts, plant.dt, horizon=36)
 
 
 def _robot() -> Target:

@@ -114,7 +114,9 @@ def falsify(
     steps: Annotated[int, typer.Option("--steps", min=1000, help="Steps of each attack.")] = FULL_STEPS,
     short: Short = False,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="JSON file of all attacks so far.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Keep the attacks that --out holds already.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Keep the repelled attacks that --out holds already.")
+    ] = False,
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
@@ -160,7 +162,7 @@ def _policies(output: Output) -> tuple[str, ...]:
     """The attackers that this installation can run."""
     from yannctl.assurance import GRADIENT, POLICIES, SEARCH, can_follow_gradients, can_search
 
-    chosen = list(POLICIES)
+    chosen: list[str] = list(POLICIES)
     for name, can, package in ((SEARCH, can_search(), "cma"), (GRADIENT, can_follow_gradients(), "torch")):
         if can:
             chosen.append(name)
@@ -186,13 +188,14 @@ def _attacked(name: str, policy: str, steps: int, seed: int) -> dict[str, Any]:
 
 
 def _earlier(out: Path, steps: int, seed: int) -> list[dict[str, Any]]:
-    """The attacks of a file that were as long and had the same seed."""
+    """The attacks of a file that were as long, had the same seed and were repelled."""
     if not out.exists():
         return []
     try:
         data = loads(out.read_bytes())
         same = data["seed"] == seed
-        return [attack for attack in data["attacks"] if same and attack["steps"] > steps - EPISODE_STEPS]
+        long = [attack for attack in data["attacks"] if attack["steps"] > steps - EPISODE_STEPS]
+        return [attack for attack in long if same and attack["ok"]]
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError("--out", f"{out} holds no attacks ({error})", remedy="name another file") from error
 
