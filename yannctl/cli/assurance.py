@@ -2,6 +2,7 @@
 
 import os
 import time
+from functools import cache
 from json import dumps, loads
 from pathlib import Path
 from typing import Annotated, Any
@@ -171,11 +172,19 @@ def _policies(output: Output) -> tuple[str, ...]:
     return tuple(chosen)
 
 
+@cache
+def _loop(name: str) -> Any:
+    """A loop with its set, proved and its filter solved once for all attackers."""
+    from yannctl.assurance import target
+
+    return target(name)
+
+
 def _attacked(name: str, policy: str, steps: int, seed: int) -> dict[str, Any]:
     """Attack one loop by one attacker, and say what came of it."""
-    from yannctl.assurance import GRADIENT, SEARCH, attack, gradient_attack, search_attack, target
+    from yannctl.assurance import GRADIENT, SEARCH, attack, gradient_attack, search_attack
 
-    loop = target(name)
+    loop = _loop(name)
     if policy in {SEARCH, GRADIENT}:
         outcome = (search_attack if policy == SEARCH else gradient_attack)(loop, steps, seed)
     else:
