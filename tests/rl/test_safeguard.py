@@ -201,7 +201,7 @@ def test_a_covered_plant_gets_the_filter_built_for_it(name):
     found = cover(COVERED[name])
     assert found.name == name
     assert isinstance(found.filter, SafetyFilter)
-    assert (found.certificate is not None) == (name == "pendulum-upright")
+    assert (found.certificate is None) == (name == "runaway-limit")
 
 
 def test_what_the_environment_adds_counts_too():

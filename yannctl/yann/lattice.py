@@ -43,8 +43,9 @@ class LatticeLaws(nn.Module):
         self.register_load_state_dict_post_hook(_refresh_after_load)
 
     def refresh(self) -> None:
-        """Read the members of each term off `terms`, whose rows are padded."""
+        """Read the members of each term off `terms`, whose rows are padded, and its size, which no trace records."""
         self.members = [sorted(set(row)) for row in self.terms.tolist()]
+        self.entries = self.terms.numel()
 
     def forward(self, theta: torch.Tensor) -> torch.Tensor:
         """Evaluate `max_t min_{j in t} (F_j theta + g_j)`.
@@ -55,9 +56,9 @@ class LatticeLaws(nn.Module):
         Returns:
             (batch,) output.
         """
-        if torch.compiler.is_compiling() and self.terms.numel() <= MAX_UNROLLED:
+        if torch.compiler.is_compiling() and self.entries <= MAX_UNROLLED:
             return self._unrolled(theta)
-        step = max(1, PICKED // self.terms.numel())
+        step = max(1, PICKED // self.entries)
         if torch.compiler.is_compiling() or torch.jit.is_tracing() or len(theta) <= step:
             return self._picked(theta)
         return torch.cat([self._picked(part) for part in theta.split(step)])
