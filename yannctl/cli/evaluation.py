@@ -120,17 +120,10 @@ def provenance() -> dict[str, Any]:
     """Say which command on which machine and commit made a result.
 
     Returns:
-        Command, Python, processor, cores and commit ("unknown" outside a checkout).
+        Command, Python, processor, cores and commit ("unknown" outside a checkout, "-dirty" where files other than
+        results and pages differ from it).
     """
     root = Path(__file__).resolve().parents[2]
-    try:
-        found = subprocess.run(
-            ["git", "-C", str(root), "describe", "--always", "--dirty"],  # noqa: S607
-            capture_output=True, text=True, check=True,
-        )  # fmt: skip
-        commit = found.stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        commit = "unknown"
     words = sys.argv[1:]
     for option in ("--out", "-o"):  # where the files went is no part of what was computed
         if option in words:
@@ -138,7 +131,17 @@ def provenance() -> dict[str, Any]:
             words = words[:at] + words[at + 2 :]
     command = " ".join(["yannctl", *words])
     machine = {"python": platform.python_version(), "cores": os.cpu_count(), "processor": _processor()}
-    return {"command": command, "commit": commit, "machine": machine}
+    return {"command": command, "commit": _commit(root), "machine": machine}
+
+
+def _commit(root: Path) -> str:
+    git, code = ["git", "-C", str(root)], [".", ":!benchmarks/results", ":!docs"]
+    try:
+        found = subprocess.run([*git, "describe", "--always"], capture_output=True, text=True, check=True)
+        same = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", *code], capture_output=True, check=False)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return found.stdout.strip() + ("-dirty" if same.returncode else "")
 
 
 def _processor() -> str:
