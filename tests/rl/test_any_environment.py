@@ -57,7 +57,7 @@ def test_log_density_of_the_tanh_gaussian_is_in_physical_units():
     actor = Actor(residual_net(3, (8,), 2, 0, False, torch.float32), 0.5, 0.7)
     torch.nn.init.constant_(actor.head.bias, 0.3)
     phi, base = torch.rand(6, 3), torch.zeros(6, 2)
-    a, log_prob = TanhGaussian(half).sample(actor, actor(phi), base, torch.randn(6, 2))
+    a, log_prob, *_ = TanhGaussian(half).sample(actor, actor(phi), base, torch.randn(6, 2))
     raw, log_std = actor.raw_distribution(actor(phi))
     squash = torch.distributions.transforms
     scaled = torch.distributions.TransformedDistribution(

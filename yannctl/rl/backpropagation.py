@@ -13,7 +13,7 @@ which also leaves every output's values side by side in memory; so out and g_K a
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -99,34 +99,20 @@ def backward_pass(passed: Pass, grad: Tensor) -> list[Tensor]:
     return of_weights[::-1] + of_biases[::-1]
 
 
-class OfInput(torch.autograd.Function):
-    """The same perceptrons as one node that passes a gradient on to its input, not to its weights.
+def input_gradient(passed: Pass, grad: Tensor) -> Tensor:
+    """Gradient of a loss in the inputs h_0; a policy step needs of the critics no more than this.
 
-    A policy step needs of the critics only dQ/da: `apply(seen, norm, W_1, ..., W_K, b_1, ..., b_K)` -> out.
+    Args:
+        passed: the forward pass.
+        grad: dL/d out (n, n_out, batch).
+
+    Returns:
+        (n, batch, n_in).
     """
-
-    @staticmethod
-    def forward(ctx: Any, seen: Tensor, norm: bool, *parameters: Tensor) -> Tensor:
-        """Evaluate them.
-
-        Args:
-            ctx: autograd context.
-            seen: their inputs (n, batch, n_in).
-            norm: whether n is the layer norm.
-            parameters: weights, then biases.
-        """
-        half = len(parameters) // 2
-        passed = forward_pass(seen, parameters[:half], parameters[half:], norm)
-        ctx.weights, ctx.hidden = passed.weights, passed.hidden  # not the output, which would hold itself alive
-        return passed.out
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        """dL/dh_0, as the module says."""
-        weights, grad = ctx.weights, grads[0].transpose(1, 2)
-        for layer, weight in zip(ctx.hidden[::-1], weights[:0:-1], strict=True):
-            grad = before_activation(torch.bmm(grad, weight.transpose(1, 2)), layer)
-        return torch.bmm(grad, weights[0].transpose(1, 2)), *[None] * (1 + 2 * len(weights))
+    grad = grad.transpose(1, 2)
+    for layer, weight in zip(passed.hidden[::-1], passed.weights[:0:-1], strict=True):
+        grad = before_activation(torch.bmm(grad, weight.transpose(1, 2)), layer)
+    return torch.bmm(grad, passed.weights[0].transpose(1, 2))
 
 
 def before_activation(grad: Tensor, hidden: Hidden) -> Tensor:

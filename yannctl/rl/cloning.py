@@ -53,5 +53,30 @@ def add_cloning(loss: Tensor, q: Tensor, a: Tensor, recorded: Tensor, cloning: C
     """
     if cloning is None:
         return loss
-    weight = cloning.alpha / q.detach().abs().mean().clamp(min=SMALLEST_Q)
-    return weight * loss + cloning_loss(a, recorded)
+    return critic_weight(q, cloning) * loss + cloning_loss(a, recorded)
+
+
+def critic_weight(q: Tensor, cloning: Cloning) -> Tensor:
+    """lambda, a constant to the gradient.
+
+    Args:
+        q: value of the policy's action (batch,).
+        cloning: weights.
+
+    Returns:
+        Scalar.
+    """
+    return cloning.alpha / q.detach().abs().mean().clamp(min=SMALLEST_Q)
+
+
+def cloning_gradient(a: Tensor, recorded: Tensor) -> Tensor:
+    """Gradient of `cloning_loss` in the policy's actions.
+
+    Args:
+        a: the policy's scaled actions (batch, nu).
+        recorded: recorded scaled actions (batch, nu).
+
+    Returns:
+        (batch, nu).
+    """
+    return (a - recorded) * (2.0 / a.shape[-2])

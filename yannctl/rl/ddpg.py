@@ -3,7 +3,7 @@ r"""DDPG: deep deterministic policy gradient (Lillicrap et al., arXiv 1509.02971
 One critic, one deterministic policy, a target copy of each; Gaussian exploration instead of the paper's
 Ornstein-Uhlenbeck process. The losses are pure functions of tensors, in the paper's order. q is (1, batch), everything
 else (batch,). The policy acts in scaled units: a = clamp(law(x) + f(phi(x))), so it starts bitwise at the law; the
-clamp's gradient is `networks.InwardClamp`.
+clamp's gradient is `clamp.inward`.
 """
 
 from dataclasses import dataclass
@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .cloning import Cloning, add_cloning
+from .clamp import inward
+from .cloning import Cloning, add_cloning, cloning_gradient, critic_weight
 from .learner import AbstractLearner
-from .networks import AutomaticGradient, Critic, inward_clamp
+from .networks import AutomaticGradient, Critic, heads_of
 from .replay import Batch
 from .trained import with_prior
 
@@ -94,6 +95,20 @@ def policy_loss(q: Tensor) -> Tensor:
     return -q[0].mean(-1).sum()
 
 
+def policy_gradient(q: Tensor) -> Tensor:
+    """Gradient of `policy_loss` in q.
+
+    Args:
+        q: critics at the policy's action (n_critics, batch).
+
+    Returns:
+        (n_critics, batch).
+    """
+    of_q = torch.zeros_like(q)
+    of_q[0] = -1.0 / q.shape[-1]
+    return of_q
+
+
 class Ddpg(AbstractLearner):
     """The learner: critic, policy and their targets."""
 
@@ -139,7 +154,8 @@ class Ddpg(AbstractLearner):
         self._last.update(critic_loss=loss, q=q)
 
     def _policy_step(self, batch: Batch, cloning: Cloning | None) -> None:
-        (loss,) = self._descend_policy(batch, cloning)
+        gradient, loss = self._policy_terms(batch, cloning)
+        self.actor.descend(gradient)
         self._last.update(actor_loss=loss)
 
     @torch.no_grad()
@@ -151,11 +167,25 @@ class Ddpg(AbstractLearner):
         gradient = self.critic.network.gradient(passed, critic_gradient(q, y))
         return gradient, q, critic_loss(q, y)
 
-    def _policy_loss(self, heads: Tensor, batch: Batch, cloning: Cloning | None) -> tuple[Tensor]:
-        """Loss of the policy."""
-        a = inward_clamp(self.actor.network.mean_of(heads, batch.base))
-        q = self._value(self.critic.network, batch.x, batch.phi, a, batch.weight)
-        return (add_cloning(policy_loss(q), q[0], a, batch.a, cloning),)
+    @torch.no_grad()
+    def _policy_gradient(self, batch: Batch, cloning: Cloning | None) -> tuple[list[Tensor], Tensor]:
+        """Gradient of the policy's loss in its parameters, and the loss."""
+        actor = self.actor.network
+        passed = actor.forward_pass(batch.phi)
+        heads = heads_of(passed.out.detach(), batch.phi)
+        mean = actor.mean_of(heads, batch.base)
+        a = mean.clamp(-1.0, 1.0)
+        seen = self.critic.network.forward_pass(batch.phi, a)
+        raw = seen.out.detach().reshape(-1, *mean.shape[:-1])
+        q = with_prior(raw, self.prior, batch.x, a, batch.weight)
+        of_q = policy_gradient(q)
+        if cloning is not None:
+            of_q = of_q * critic_weight(q[0], cloning)
+        of_a = self._action_gradient(seen, of_q[..., None, :], of_q, batch, a)
+        if cloning is not None:
+            of_a = of_a + cloning_gradient(a, batch.a)
+        of_heads = actor.mean_gradient(heads, batch.base, inward(of_a, mean - a))
+        return self._actor_gradient(passed, of_heads), add_cloning(policy_loss(q), q[0], a, batch.a, cloning)
 
     def _value(self, critic: Critic | AutomaticGradient, x: Tensor, phi: Tensor, a: Tensor, weight: Tensor) -> Tensor:
         """The values (n_critics, batch)."""

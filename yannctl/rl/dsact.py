@@ -23,10 +23,10 @@ from torch.nn.functional import softplus
 
 from yannctl.errors import ModelError
 
-from .cloning import Cloning, add_cloning
+from .cloning import Cloning, add_cloning, cloning_gradient, critic_weight
 from .descent import Adam
 from .learner import AbstractLearner
-from .networks import Actor, Critic, Prior
+from .networks import Actor, Critic, Prior, heads_of
 from .replay import Batch
 from .stochastic import AbstractPolicy, gaussian_entropy
 from .trained import Noise, all_finite, with_prior
@@ -154,6 +154,21 @@ def policy_loss(q: Tensor, log_prob: Tensor, alpha: Tensor) -> Tensor:
     return (alpha * log_prob - torch.minimum(*q.unbind())).mean(-1).sum()
 
 
+def policy_gradient(q: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradient of `policy_loss` in q and log pi.
+
+    Args:
+        q: critics at a sampled action (2, batch).
+        alpha: temperature.
+
+    Returns:
+        g_Q (2, batch), -1 / batch for the lower critic and 0 for the other, and g_log_pi, alpha / batch.
+    """
+    share = 1.0 / q.shape[-1]
+    lower = (q[0] <= q[1]).to(q.dtype)
+    return torch.stack((-share * lower, share * (lower - 1.0))), share * alpha
+
+
 def temperature_gradient(log_prob: Tensor, target_entropy: float) -> Tensor:
     """Gradient of -log alpha (E[log pi] + H) in log alpha, which raises alpha while the policy is too certain.
 
@@ -212,8 +227,8 @@ class Dsact(AbstractLearner):
             Scaled action (n, nu).
         """
         with torch.no_grad():
-            a, _ = self.policy.sample(self.actor.network, self.actor.network(phi), base, self.noise(base.shape))
-            return a.clamp(-1.0, 1.0)
+            actor = self.actor.network
+            return self.policy.sample(actor, actor(phi), base, self.noise(base.shape)).a.clamp(-1.0, 1.0)
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything the learner carries from one update to the next, as live tensors."""
@@ -237,7 +252,8 @@ class Dsact(AbstractLearner):
 
     def _policy_step(self, batch: Batch, cloning: Cloning | None) -> None:
         eps = self.noise(batch.base.shape)
-        loss, log_prob = self._descend_policy(batch, eps, cloning)
+        gradient, loss, log_prob = self._policy_terms(batch, eps, cloning)
+        self.actor.descend(gradient)
         self.alpha_adam.step(temperature_gradient(log_prob, self.settings.entropy(eps.shape[-1])))
         self._last.update(actor_loss=loss, log_prob=log_prob)
 
@@ -246,8 +262,9 @@ class Dsact(AbstractLearner):
         self, batch: Batch, eps: Tensor, z: Tensor, rate: float
     ) -> tuple[list[Tensor], Tensor, Tensor, Tensor]:
         """Gradient of the critics in their parameters, their means, mean deviations, and squared errors."""
-        a1, log_prob = self.policy.sample(self.actor.target, self.actor.target(batch.phi1), batch.base1, eps)
-        q1, sigma1 = self._returns(self.critic.target, batch.x1, batch.phi1, a1, batch.weight1)
+        a1, log_prob, *_ = self.policy.sample(self.actor.target, self.actor.target(batch.phi1), batch.base1, eps)
+        q1, raw_sigma1 = self.critic.target(batch.phi1, a1).unbind(-1)
+        q1, sigma1 = with_prior(q1, self.prior, batch.x1, a1, batch.weight1), softplus(raw_sigma1)
         alpha = self.log_alpha.exp()
         y_q, y_z = value_targets(batch.reward, batch.live, q1, sigma1, log_prob, z, alpha, self.gamma)
         passed = self.critic.network.forward_pass(batch.phi, batch.a)
@@ -259,16 +276,26 @@ class Dsact(AbstractLearner):
         of_out = torch.stack((of_q, of_sigma * torch.sigmoid(raw_sigma)), -2)  # the softplus' slope is the sigmoid
         return self.critic.network.gradient(passed, of_out), q, now, (y_q - q).square()
 
-    def _policy_loss(self, heads: Tensor, batch: Batch, eps: Tensor, cloning: Cloning | None) -> tuple[Tensor, Tensor]:
-        """Loss of the policy, and log pi of its actions."""
-        a, log_prob = self.policy.sample(self.actor.network, heads, batch.base, eps)
-        q, _ = self._returns(self.critic.network, batch.x, batch.phi, a, batch.weight)
-        loss = policy_loss(q, log_prob, self.log_alpha.exp())
+    @torch.no_grad()
+    def _policy_gradient(
+        self, batch: Batch, eps: Tensor, cloning: Cloning | None
+    ) -> tuple[list[Tensor], Tensor, Tensor]:
+        """Gradient of the policy's loss in its parameters, the loss, and log pi of its actions."""
+        actor, alpha = self.actor.network, self.log_alpha.exp()
+        passed = actor.forward_pass(batch.phi)
+        heads = heads_of(passed.out, batch.phi)
+        sample = self.policy.sample(actor, heads, batch.base, eps)
+        a, log_prob, *_ = sample
+        seen = self.critic.network.forward_pass(batch.phi, a)
+        raw, _ = seen.out.view(-1, *log_prob.shape[:-1], 2, log_prob.shape[-1]).unbind(-2)
+        q = with_prior(raw, self.prior, batch.x, a, batch.weight)
+        of_q, of_log_prob = policy_gradient(q, alpha)
         if cloning is not None:
-            loss = add_cloning(loss, torch.minimum(*q.unbind()), a, batch.a, cloning)
-        return loss, log_prob.detach()
-
-    def _returns(self, critic: Critic, x: Tensor, phi: Tensor, a: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of the return, each (2, batch)."""
-        q, sigma = critic(phi, a).unbind(-1)
-        return with_prior(q, self.prior, x, a, weight), softplus(sigma)
+            weight = critic_weight(torch.minimum(*q.unbind()), cloning)
+            of_q, of_log_prob = weight * of_q, weight * of_log_prob
+        of_a = self._action_gradient(seen, torch.stack((of_q, torch.zeros_like(of_q)), -2), of_q, batch, a)
+        if cloning is not None:
+            of_a = of_a + cloning_gradient(a, batch.a)
+        gradient = self._actor_gradient(passed, self.policy.gradient(actor, heads, sample, of_a, of_log_prob))
+        loss = add_cloning(policy_loss(q, log_prob, alpha), torch.minimum(*q.unbind()), a, batch.a, cloning)
+        return gradient, loss, log_prob

@@ -9,10 +9,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from .backpropagation import Pass
 from .cloning import Cloning
-from .networks import Actor, AutomaticGradient, Critic, Prior, heads_of
+from .networks import Actor, AutomaticGradient, Critic, Prior
 from .replay import Batch
-from .trained import Average, Noise, Trained, all_finite
+from .trained import Average, Noise, Trained, all_finite, with_prior_slope
 
 
 class Rates(Protocol):
@@ -56,7 +57,7 @@ class AbstractLearner(ABC):
         self.updates = 0
         self._last = {name: torch.zeros(()) for name in ("critic_loss", "actor_loss", "q")}
         self._critic_terms = torch.compile(self._critic_gradient) if compiled else self._critic_gradient
-        self._policy_terms = torch.compile(self._policy_loss) if compiled else self._policy_loss
+        self._policy_terms = torch.compile(self._policy_gradient) if compiled else self._policy_gradient
 
     @abstractmethod
     def explore(self, phi: Tensor, base: Tensor) -> Tensor:
@@ -122,17 +123,25 @@ class AbstractLearner(ABC):
         """Gradient of the critics' loss in their parameters, and what is shown."""
 
     @abstractmethod
-    def _policy_loss(self, heads: Tensor, batch: Batch, *rest: Any) -> Any:
-        """Loss of the policy, a function of its heads, and what is shown."""
+    def _policy_gradient(self, batch: Batch, *rest: Any) -> Any:
+        """Gradient of the policy's loss in its parameters, and what is shown."""
 
-    def _descend_policy(self, batch: Batch, *rest: Any) -> tuple[Tensor, ...]:
-        """One Adam step of the policy; gives what its loss shows."""
-        with torch.no_grad():
-            passed = self.actor.network.forward_pass(batch.phi)
-        heads = heads_of(passed.out.detach(), batch.phi).requires_grad_()  # a leaf, or torch's compiler warns
-        loss, *shown = self._policy_terms(heads, batch, *rest)
-        (of_heads,) = torch.autograd.grad(loss, heads)
-        with torch.no_grad():
-            of_out = of_heads.transpose(-1, -2).reshape(passed.out.shape)
-            self.actor.descend(self.actor.network.gradient(passed, of_out))
-        return loss.detach(), *shown
+    def _actor_gradient(self, passed: Pass, of_heads: Tensor) -> list[Tensor]:
+        """Gradient of a loss in the policy's parameters from that in its heads (batch, n_heads)."""
+        return self.actor.network.gradient(passed, of_heads.transpose(-1, -2).reshape(passed.out.shape))
+
+    def _action_gradient(self, passed: Pass, of_out: Tensor, of_q: Tensor, batch: Batch, a: Tensor) -> Tensor:
+        """Gradient of a loss in the actions, through critics and prior.
+
+        Args:
+            passed: the critics' forward pass at these actions.
+            of_out: gradient of the loss in its outputs (n_critics, n_out, batch).
+            of_q: the part of it in the values (n_critics, batch).
+            batch: transitions.
+            a: the actions (batch, nu).
+
+        Returns:
+            (batch, nu).
+        """
+        slope = self.critic.network.action_gradient(passed, of_out)
+        return with_prior_slope(slope, self.prior, batch.x, a, batch.weight, of_q)

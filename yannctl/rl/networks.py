@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .backpropagation import OfInput, Pass, backward_pass, forward_pass
+from .backpropagation import Pass, backward_pass, forward_pass, input_gradient
 
 Prior = Callable[[Tensor, Tensor, Tensor], Tensor]  # (x, a, weight) -> value, in scaled rewards
 
@@ -90,10 +90,11 @@ class Actor(nn.Module):
         """The same from the heads (batch, 2 nu)."""
         return base + self.reach * torch.tanh(heads[..., : base.shape[-1]])
 
-    def distribution(self, heads: Tensor, base: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean before the clamp and logarithm of the standard deviation, each (batch, nu)."""
-        f, log_std = self.raw_distribution(heads)
-        return base + self.reach * torch.tanh(f), log_std
+    def mean_gradient(self, heads: Tensor, base: Tensor, of_mean: Tensor) -> Tensor:
+        """Gradient of a loss in the heads (batch, 2 nu) from that in the mean (batch, nu)."""
+        f = torch.tanh(heads[..., : base.shape[-1]])
+        of_f = of_mean * (self.reach * (1.0 - f * f))
+        return torch.cat((of_f, torch.zeros_like(of_f)), -1)
 
     @staticmethod
     def raw_distribution(heads: Tensor) -> tuple[Tensor, Tensor]:
@@ -129,12 +130,30 @@ class AutomaticGradient(nn.Module):
         """The same from what `forward` gave; the law's action has no part in it, unless a subclass adds it."""
         return heads
 
+    def mean_gradient(self, heads: Tensor, base: Tensor, of_mean: Tensor) -> Tensor:
+        """Gradient of a loss in what `forward` gave from that in the mean (batch, nu)."""
+        with torch.enable_grad():
+            leaf = heads.detach().requires_grad_()
+            mean = self.mean_of(leaf, base)
+        return torch.autograd.grad(mean, leaf, of_mean)[0]
+
     def forward_pass(self, *inputs: Tensor) -> Pass:
         """Evaluate the network; the output (n, n_out, batch) remembers how it came about."""
+        *others, last = inputs
         with torch.enable_grad():
-            out = self(*inputs).transpose(-1, -2)
+            leaf = last.detach().requires_grad_()
+            out = self(*others, leaf).transpose(-1, -2)
             out = out if out.dim() == 3 else out[None]
-        return Pass(out, (), inputs[0], ())
+        return Pass(out, (), leaf, ())
+
+    def action_gradient(self, passed: Pass, grad: Tensor) -> Tensor:
+        """Gradient of a loss in the action that a critic's pass took.
+
+        Args:
+            passed: the forward pass.
+            grad: gradient of the loss in the pass's output (n, n_out, batch).
+        """
+        return torch.autograd.grad(passed.out, passed.seen, grad.reshape(passed.out.shape))[0]
 
     def gradient(self, passed: Pass, grad: Tensor) -> list[Tensor]:
         """Gradient of a loss in every parameter, in the order of `parameters()`.
@@ -193,7 +212,7 @@ class Critic(nn.Module):
         layer_norm: bool = True,
     ) -> None:
         super().__init__()
-        self.layer_norm = layer_norm
+        self.layer_norm, self._n_features = layer_norm, n_features
         sizes = (n_features + nu, *(width,) * depth, n_out)
         self.weights = nn.ParameterList(
             [nn.Parameter(torch.empty(n_critics, n, m)) for n, m in itertools.pairwise(sizes)]
@@ -213,14 +232,8 @@ class Critic(nn.Module):
             self.biases[-1][..., 0] = 0.0
 
     def forward(self, phi: Tensor, a: Tensor) -> Tensor:
-        """Evaluate every critic on every sample; with stacked seeds (seeds, batch, .) -> (n, seeds, batch, n_out).
-
-        A gradient reaches the action, never the weights (theirs is `gradient`).
-        """
-        if torch.is_grad_enabled() and a.requires_grad and not torch.compiler.is_compiling():
-            out = OfInput.apply(self._seen(phi, a), self.layer_norm, *self._weights, *self._biases)
-        else:
-            out = self.forward_pass(phi, a).out
+        """Evaluate every critic on every sample; with stacked seeds (seeds, batch, .) -> (n, seeds, batch, n_out)."""
+        out = self.forward_pass(phi, a).out
         return out.view(-1, *phi.shape[:-2], *out.shape[1:]).transpose(-1, -2)
 
     def forward_pass(self, phi: Tensor, a: Tensor) -> Pass:
@@ -236,42 +249,18 @@ class Critic(nn.Module):
         """
         return backward_pass(passed, grad.reshape(passed.out.shape))
 
+    def action_gradient(self, passed: Pass, grad: Tensor) -> Tensor:
+        """Gradient of a loss in the action, summed over the critics: (batch, nu) or (seeds, batch, nu).
+
+        Args:
+            passed: the forward pass.
+            grad: gradient of the loss in the pass's output, (n, n_out, batch) or (n, seeds, n_out, batch).
+        """
+        of_seen = input_gradient(passed, grad.reshape(passed.out.shape))
+        return of_seen.view(*grad.shape[:-2], *of_seen.shape[1:])[..., self._n_features :].sum(0)
+
     def _seen(self, phi: Tensor, a: Tensor) -> Tensor:
         """What the first layer of every critic takes (n seeds, batch, n_features + nu)."""
         seen = torch.cat((phi, a), -1)
         copies = self._weights[0].shape[0] // math.prod(seen.shape[:-2])
         return seen.expand(copies, *seen.shape).reshape(-1, *seen.shape[-2:])
-
-
-class InwardClamp(torch.autograd.Function):
-    """clamp(v, -1, 1) whose gradient survives at the bound where it points back inside.
-
-    The derivative of a clamp is zero outside, so a saturated policy could never come back. Here a gradient passes
-    unless descent would push v further out (the limit case of the inverting gradients of Hausknecht and Stone,
-    arXiv 1511.04143).
-    """
-
-    @staticmethod
-    def forward(ctx, v: Tensor) -> Tensor:
-        """Clamp the action to the box."""
-        a = v.clamp(-1.0, 1.0)
-        ctx.save_for_backward(v - a)
-        return a
-
-    @staticmethod
-    def backward(ctx, grad: Tensor) -> Tensor:
-        """Drop the gradient where descent, which goes against it, would leave the box further."""
-        (excess,) = ctx.saved_tensors
-        return grad.masked_fill(grad * excess < 0.0, 0.0)
-
-
-def inward_clamp(v: Tensor) -> Tensor:
-    """Clamp an action to [-1, 1], with the gradient described in `InwardClamp`.
-
-    Args:
-        v: action before the clamp, any shape.
-
-    Returns:
-        The same shape.
-    """
-    return InwardClamp.apply(v) if v.requires_grad and torch.is_grad_enabled() else v.clamp(-1.0, 1.0)

@@ -23,9 +23,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from .clamp import inward_clamp
 from .cloning import Cloning, add_cloning
 from .ddpg import DdpgSettings, critic_loss, policy_loss, value_target
-from .networks import Prior, inward_clamp
+from .networks import Prior
 from .replay import Batch
 from .trained import Average, Trained, all_finite, with_prior
 

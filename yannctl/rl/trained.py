@@ -131,3 +131,25 @@ def with_prior(q: Tensor, prior: Prior | None, x: Tensor, a: Tensor, weight: Ten
         (n_critics, batch).
     """
     return q if prior is None else q + prior(x, a, weight)
+
+
+def with_prior_slope(slope: Tensor, prior: Prior | None, x: Tensor, a: Tensor, weight: Tensor, of_q: Tensor) -> Tensor:
+    """Add what the exact critic does to the gradient of a loss in the actions.
+
+    Args:
+        slope: gradient through the learned correction (batch, nu).
+        prior: the exact critic in scaled rewards, or None.
+        x: states (batch, nx).
+        a: scaled actions (batch, nu).
+        weight: weight of the exact critic (batch,).
+        of_q: gradient of the loss in the values (n_critics, batch).
+
+    Returns:
+        (batch, nu).
+    """
+    if prior is None:
+        return slope
+    with torch.enable_grad():
+        leaf = a.detach().requires_grad_()
+        value = prior(x, leaf, weight)
+    return slope + torch.autograd.grad(value, leaf, of_q.sum(0))[0]
