@@ -35,7 +35,7 @@ def draw(tasks: dict[str, Any], path: Path) -> None:
         tasks: from `learning_summary.summarise`.
         path: PNG file.
     """
-    shown = {name: part for name, part in tasks.items() if part["methods"] and _has_gap(part)}
+    shown = {name: part for name, part in tasks.items() if CURVES.keys() & part["methods"].keys() and _has_gap(part)}
     if not shown:
         return
     figure, axes = new_figure(4.6 * len(shown), 4.4, 1, len(shown))

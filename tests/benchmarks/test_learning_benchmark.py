@@ -233,3 +233,9 @@ def test_real_rows_keep_account_of_every_step_also_stacked():
     assert both[0]["curve"][-1]["paid"] == pytest.approx(last["paid"], rel=1e-3)
     assert both[1]["curve"][-1]["paid"] != both[0]["curve"][-1]["paid"]
     assert "deployed" not in both[0]
+
+
+def test_nothing_is_drawn_of_methods_without_a_curve(tmp_path):
+    controls = {"linear": {"cost": 2.0}, "best": {"cost": 1.0}}
+    learning_figure.draw({"task": {"methods": {"no-model": {}}, "controls": controls}}, tmp_path / "curves.png")
+    assert not list(tmp_path.iterdir())

@@ -285,7 +285,7 @@ class Dsact(AbstractLearner):
         passed = actor.forward_pass(batch.phi)
         heads = heads_of(passed.out, batch.phi)
         sample = self.policy.sample(actor, heads, batch.base, eps)
-        a, log_prob, *_ = sample
+        a, log_prob = sample.a, sample.log_prob
         seen = self.critic.network.forward_pass(batch.phi, a)
         raw, _ = seen.out.view(-1, *log_prob.shape[:-1], 2, log_prob.shape[-1]).unbind(-2)
         q = with_prior(raw, self.prior, batch.x, a, batch.weight)
