@@ -1,5 +1,7 @@
 """The written-out gradient of every policy's loss against automatic differentiation of the loss itself."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -83,7 +85,7 @@ def loss_of(learner, batch, eps, cloning):
 )
 def test_policy_gradient_is_that_of_the_loss(algorithm, policy, with_prior, cloning, lead):
     learner, batch, eps = made(algorithm, policy, lead, with_prior)
-    rest = (eps, cloning) if algorithm == "dsact" else (cloning,)
+    rest: tuple[Any, ...] = (eps, cloning) if algorithm == "dsact" else (cloning,)
     gradient, shown, *_ = learner._policy_gradient(batch, *rest)
     learner.actor.network.requires_grad_(True)
     learner.actor.network.settle()  # its views of the weights get a graph
