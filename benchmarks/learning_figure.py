@@ -25,6 +25,7 @@ TITLES = {
     "cstr-setpoint": "reactor, fixed mismatch",
     "robot-kappa6": "robot, slip and lag",
     "pendulum-clipped": "pendulum as published",
+    "runaway-published": "reactor as published",
 }
 
 

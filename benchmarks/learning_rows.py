@@ -4,7 +4,7 @@ import importlib.metadata
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import gymnasium
 import numpy as np
@@ -29,6 +29,7 @@ FULL = {
     "robot-kappa6": 6000,
     "pendulum-upright": 3000,
     "pendulum-clipped": 10_000,
+    "runaway-published": 3000,
 }
 
 
@@ -67,6 +68,14 @@ class Method:
     def stackable(self) -> bool:
         """Whether several seeds may share one stacked network: one of our learners, from scratch."""
         return not self.law and not self.cloned and self.algorithm not in PEERS and not self.modelled
+
+    def assurance(self, task: LearningTask) -> Literal["auto", "none"]:
+        """Whether the filter of a task is looked for: where the task has none, nobody gets one.
+
+        Args:
+            task: the task.
+        """
+        return "auto" if self.filtered and task.safety_filter is not None else "none"
 
     def budget(self, steps: int) -> int:
         """Plant steps of a run, whole evaluations.
@@ -328,7 +337,7 @@ def _train_ours(
     critic = task.critic(method.critic) if method.law == "linear" else None
     rl.train(
         law, critic, judge.recorder, method.algorithm, budget, seed, settings=settings, on_gate=watch,
-        recorded=recorded, assurance="auto" if method.filtered else "none",
+        recorded=recorded, assurance=method.assurance(task),
     )  # fmt: skip
     return settings.record()
 

@@ -35,7 +35,7 @@ def train_stacked(task: LearningTask, name: str, seeds: Sequence[int], steps: in
         runs = []
         for judge, seed in zip(judges, seeds, strict=True):
             env = judge.recorder
-            keep = safeguard_of(env, task_of(env), "auto" if method.filtered else "none")
+            keep = safeguard_of(env, task_of(env), method.assurance(task))
             runs.append(Run(None, None, env, method.algorithm, seed, settings, keep))
         stack = Stack(runs)
         for judge in judges:

@@ -105,3 +105,8 @@ def test_published_pendulum_has_the_regions_and_rows_that_follow_from_the_publis
     task = learning_task("pendulum-clipped")
     law = task.law().law
     assert (law.n_regions, len(law.k)) == (7, 32)
+
+
+def test_published_reactor_has_the_regions_and_rows_that_follow_from_the_published_counts():
+    law = learning_task("runaway-published").law().law
+    assert (law.n_regions, len(law.k)) == (7, 56)

@@ -22,8 +22,8 @@ def evaluate(
     scenario: Annotated[
         str,
         typer.Argument(
-            help="cstr-setpoint, cstr-startup, robot-kappa6, runaway-restart, pendulum-swingup, pendulum-upright or "
-            "pendulum-clipped."
+            help="cstr-setpoint, cstr-startup, robot-kappa6, runaway-restart, pendulum-swingup, pendulum-upright, "
+            "pendulum-clipped or runaway-published."
         ),
     ],
     variant: Annotated[str | None, typer.Option("--variant", help="Condition; default the first.")] = None,

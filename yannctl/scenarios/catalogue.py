@@ -14,6 +14,7 @@ _MAKERS = {
     "pendulum-swingup": (pendulum.make, tuple(pendulum.VARIANTS)),
     "pendulum-upright": (pendulum.make, tuple(pendulum.VARIANTS)),
     "pendulum-clipped": (published.make, published.VARIANTS),
+    "runaway-published": (published.make, published.VARIANTS),
 }
 NAMES = tuple(_MAKERS)
 

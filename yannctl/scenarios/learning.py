@@ -6,6 +6,7 @@
 | pendulum-upright | as known | certified filter | dynamic programming behind the filter |
 | cstr-setpoint | k0 +8 %, UA -8 %, set-point 0.6, always | certified filter | dynamic programming behind the filter |
 | pendulum-clipped | as known, as published | nothing | dynamic programming |
+| runaway-published | as known, as published | nothing | NMPC |
 | robot-kappa6 | slip and lag drawn each episode | certified filter | NMPC with true parameters, behind the filter |
 """
 
@@ -40,6 +41,7 @@ TASKS = {
     "robot-kappa6": ("perturbed", ("nmpc",)),
     "pendulum-upright": ("nominal", ("filtered-best", "nmpc")),
     "pendulum-clipped": ("nominal", ("dynamic-programming",)),
+    "runaway-published": ("nominal", ("nmpc",)),
 }
 KNOWING = ("nmpc", "dynamic-programming", "filtered-best")
 TEST_SEED, TEST_STARTS = 2000, 100  # apart from the seeds of training (below 1000) and of tuning (1000)
@@ -243,6 +245,7 @@ _PROBLEMS: Mapping[str, Callable[[Any], Any]] = {
     "pendulum-swingup": _swing_problem,
     "pendulum-upright": _upright_problem,
     "pendulum-clipped": published.published_problem,
+    "runaway-published": published.reactor_problem,
     "cstr-setpoint": _reactor_problem,
 }
 
