@@ -19,6 +19,8 @@ from yannctl.files import write_whole
 from .console import Output, gate_lines, plain
 from .options import Json, Seed, Short
 
+LAW = "law.safetensors"
+
 
 class DemoPlant(StrEnum):
     """Plants with a demo."""
@@ -28,9 +30,9 @@ class DemoPlant(StrEnum):
 
 def demo(
     plant: Annotated[DemoPlant, typer.Argument(help="Plant.")] = DemoPlant.pendulum,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for summary.json, report.html, figures.")] = Path(
-        "runs/demo"
-    ),
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder for law, summary.json, report.html, figures.")
+    ] = Path("runs/demo"),
     seed: Seed = 0,
     short: Short = False,
     json: Json = False,
@@ -45,6 +47,7 @@ def demo(
     fails = [name for name, value in summary["verdicts"].items() if value is False]
     output.table("Verdicts", ["claim", "holds"], [[n, "yes"] for n in holds] + [[n, "NO"] for n in fails])
     output.line(f"open {out / 'report.html'} in a browser; all figures are in {out / 'summary.json'}")
+    output.line(f"the law is {out / LAW}: check it with yannctl verify {out / LAW}")
     output.result(summary)
     if fails:
         raise typer.Exit(1)
@@ -94,6 +97,7 @@ def _demonstrate(plan, out: Path, output: Output) -> dict:
     with clock.stage("law", "1-5  linearise, condense, solve"):
         model = pendulum.make_model()
         output.line(f"  {model.law.n_regions} critical regions")
+        model.law.save(out / LAW)
     starts = model.plant.sample_starts(plan.starts, plan.seed + 1_000_003)
     with _second_process() as pool:
         waiting = pool.apply_async(pendulum_learning.make_rivals, (plan, starts))
