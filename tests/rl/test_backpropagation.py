@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from yannctl.rl.backpropagation import backward_pass, forward_pass, input_gradient
 from yannctl.rl.networks import Actor, Critic
 from yannctl.rl.run import Run
-from yannctl.rl.seeds import stack_actors
+from yannctl.rl.stacked_networks import stack_actors
 from yannctl.yann.residual import residual_net
 
 

@@ -114,7 +114,7 @@ def test_simulated_transitions_are_left_out_where_the_form_is_wrong(env, plant, 
     run.pretrain_on_model()
     for _ in range(30):
         run.step()
-    first = next(iter(run.batches()))
+    first = next(run.drawing().batches(1, run.count.reward_scale, run.generator))
     assert first.x.shape[0] == settings.batch
     widths = run.replay.widths
     column = sum(widths[:8])  # where the next state begins: it slips
@@ -122,7 +122,7 @@ def test_simulated_transitions_are_left_out_where_the_form_is_wrong(env, plant, 
     run.model.refit()
     assert not run.model.trusted
     assert not run.model.deployed_acts
-    plain = next(iter(run.batches()))
+    plain = next(run.drawing().batches(1, run.count.reward_scale, run.generator))
     seen = {float(x) for x in plain.x[:, 0]}
     assert seen <= {float(x) for x in run.replay.table[: len(run.replay), 0]}
     assert run.learner.actor.adam.rate == settings.dsact.actor_rate

@@ -12,7 +12,7 @@ from yannctl.rl.cloning import Cloning, add_cloning
 from yannctl.rl.construction import assemble
 from yannctl.rl.networks import Actor, Critic, heads_of
 from yannctl.rl.replay import Batch
-from yannctl.rl.seeds import stack_actors
+from yannctl.rl.stacked_networks import stack_actors
 from yannctl.rl.stochastic import ClampedGaussian, TanhGaussian, gaussian_log_density
 from yannctl.rl.trained import Noise
 from yannctl.yann.residual import residual_net

@@ -78,11 +78,12 @@ class Plan:
         """
         return cls(**json.loads((folder / PLAN_FILE).read_text()))
 
-    def make_run(self, folder: Path) -> Run:
+    def make_run(self, folder: Path, device: str = "cpu") -> Run:
         """Networks, features and gate, as both processes build them.
 
         Args:
             folder: the run folder, which holds the law if there is one.
+            device: where the networks are; an actor's are on the CPU.
 
         Returns:
             The run.
@@ -92,7 +93,7 @@ class Plan:
 
         law = folder / LAW_FILE
         actor = encode_actor(PwaLaw.load(law), form="gather") if law.exists() else None
-        settings = TrainingSettings.of_record(self.settings)
+        settings = TrainingSettings.of_record(self.settings | {"device": device})
         env = gymnasium.make(self.env)
         safeguard = safeguard_of(env, task_of(env), self.filter)
         return Run(actor, None, env, self.algorithm, self.seed, settings, safeguard)
@@ -117,7 +118,7 @@ def publish(run: Run, folder: Path) -> None:
         run: the learner's run.
         folder: the run folder.
     """
-    write_whole(folder / WEIGHTS_FILE, save({"actor": run.learner.actor.weights.value.detach().clone()}))
+    write_whole(folder / WEIGHTS_FILE, save({"actor": run.learner.actor.weights.value.detach().cpu().clone()}))
 
 
 class Weights:

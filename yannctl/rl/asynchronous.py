@@ -32,6 +32,7 @@ from .logs import RunLog
 from .model_training import refuse_model
 from .progress import facts_of, progress_row
 from .run import Run
+from .run_state import restore
 from .settings import TrainingSettings
 from .training import TrainingResult, write_all
 from .transitions import FILE_NAME as LOG
@@ -158,14 +159,14 @@ class _Learner:
         driver: Sequence[str] | None = None,
     ) -> None:
         self.plan, self.folder, self.start_actor, self.driver = plan, folder, start_actor, driver
-        self.run = run = plan.make_run(folder)
+        self.run = run = plan.make_run(folder, plan.settings["device"])
         self.layout, self.path = layout_of(run), folder / LOG
         history, events = [], []
         if (folder / CHECKPOINT).exists():
             tensors, state = read_checkpoint(folder)
             records = read_records(self.path, self.layout)[: state["counters"]["step"]]
             ingest(run, records)
-            run.restore(tensors, state, None)
+            restore(run, tensors, state, None)
             history, events = state["history"], [GateEvent(**event) for event in state["events"]]
         self.log = RunLog(folder, facts_of(run), callbacks, history, events)
         self.tested = self.saved = run.count.step
@@ -216,9 +217,7 @@ class _Learner:
         owed = int((run.count.step - settings.warmup_steps + 1) * settings.updates_per_step) - run.learner.updates
         if run.count.step < settings.warmup_steps or owed < 1:
             return False
-        n = min(owed, CHUNK)
-        for batch in run.replay.batches(n, settings.batch, run.count.reward_scale, run.generator):
-            run.learner.update(batch)
+        run.learn(min(owed, CHUNK))
         if run.diverged():
             self.log.event(run.rollback(), run.learning, run.deployed)
         if self.driver is None and time.perf_counter() - self.published > PUBLISH_SECONDS:

@@ -56,7 +56,7 @@ def write_checkpoint(run_dir: Path, tensors: dict[str, Tensor], state: dict[str,
     Raises:
         CheckpointError: if the disk is full or cannot be written; the last checkpoint is untouched.
     """
-    whole = {name: tensor.detach().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
+    whole = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
     sha = digest(whole)
     header = {"yannctl": json.dumps({"version": VERSION, "sha256": sha, "state": state})}
     try:

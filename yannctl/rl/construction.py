@@ -11,6 +11,7 @@ from yannctl.yann.extension import ExtendedActor
 from yannctl.yann.five_layer import FiveLayerActor
 
 from .ddpg import Ddpg
+from .device import device_of
 from .dsact import Dsact
 from .networks import Actor, CentreLaw, Critic, Prior
 from .published import PublishedActor, PublishedCritic, PublishedDdpg
@@ -126,6 +127,7 @@ def make_learner(
     settings: TrainingSettings,
     generator: torch.Generator,
     prior: Prior | None,
+    drawing: torch.Generator | None = None,
 ) -> Learner | Any:
     """Build the learner of a run.
 
@@ -134,17 +136,27 @@ def make_learner(
         policy: the extended actor it trains.
         half: half ranges of the inputs (nu,) [physical units].
         settings: all numbers.
-        generator: source of the initial weights and of all noise.
+        generator: source of the initial weights.
         prior: the exact critic, or None.
+        drawing: source of all noise, on the device; None: `generator`.
 
     Returns:
-        The learner.
+        The learner, on the device of the settings.
+
+    Raises:
+        ModelError: for a GPU that is not there, or that has no form of what is wanted.
     """
+    device = device_of(settings.device)
+    if device.type != "cpu" and (prior is not None or policy.kind == "published"):
+        name = "actor" if policy.kind == "published" else "critic_base"
+        raise ModelError(name, f"got {getattr(settings, name)!r}, which has no form for a GPU", remedy="use device cpu")
     if policy.kind == "published":
         return _published(algorithm, policy, len(half), settings, generator, prior)
     actor = make_actor(algorithm, policy, settings)
     critic = make_critic(algorithm, policy.features.size, len(half), settings, generator, prior is not None)
-    return assemble(algorithm, actor, critic, make_policy(policy, half, settings), settings, Noise(generator), prior)
+    shape = make_policy(policy, half, settings)
+    noise = Noise(drawing or generator)
+    return assemble(algorithm, actor.to(device), critic.to(device), shape, settings, noise, prior)
 
 
 def _published(
@@ -173,6 +185,7 @@ def assemble(
     settings: TrainingSettings,
     noise: Noise,
     prior: Prior | None,
+    steady: bool | None = None,
 ) -> Learner:
     """Put a learner together from its parts.
 
@@ -184,12 +197,13 @@ def assemble(
         settings: all numbers.
         noise: source of all noise.
         prior: the exact critic, or None.
+        steady: as in `AbstractLearner`.
 
     Returns:
         The learner.
     """
     if algorithm == "ddpg":
-        return Ddpg(actor, critic, settings.ddpg, settings.gamma, noise, prior, settings.compile)
+        return Ddpg(actor, critic, settings.ddpg, settings.gamma, noise, prior, settings.compile, steady)
     if algorithm == "td3":
-        return Td3(actor, critic, settings.td3, settings.gamma, noise, prior, settings.compile)
-    return Dsact(actor, critic, policy, settings.dsact, settings.gamma, noise, prior, settings.compile)
+        return Td3(actor, critic, settings.td3, settings.gamma, noise, prior, settings.compile, steady)
+    return Dsact(actor, critic, policy, settings.dsact, settings.gamma, noise, prior, settings.compile, steady)

@@ -112,20 +112,6 @@ def policy_gradient(q: Tensor) -> Tensor:
 class Ddpg(AbstractLearner):
     """The learner: critic, policy and their targets."""
 
-    def explore(self, phi: Tensor, base: Tensor) -> Tensor:
-        """The policy's action plus noise, clamped to the box.
-
-        Args:
-            phi: features (n, n_features).
-            base: the law's scaled action (n, nu).
-
-        Returns:
-            Scaled action (n, nu).
-        """
-        with torch.no_grad():
-            mean = self.actor.network.mean(phi, base).clamp(-1.0, 1.0)
-            return (mean + self.settings.std * self.noise(mean.shape)).clamp(-1.0, 1.0)
-
     def target(self, batch: Batch, eps: Tensor | None) -> Tensor:
         """Target y of the critic.
 
@@ -147,6 +133,11 @@ class Ddpg(AbstractLearner):
             batch: transitions.
         """
         return None
+
+    def _explore(self, phi: Tensor, base: Tensor) -> Tensor:
+        """The policy's action plus noise, clamped to the box."""
+        mean = self.actor.network.mean(phi, base).clamp(-1.0, 1.0)
+        return (mean + self.settings.std * self.noise(mean.shape)).clamp(-1.0, 1.0)
 
     def _critic_step(self, batch: Batch) -> None:
         gradient, q, loss = self._critic_terms(batch, self.target_noise(batch))

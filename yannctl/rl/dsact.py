@@ -24,7 +24,7 @@ from torch.nn.functional import softplus
 from yannctl.errors import ModelError
 
 from .cloning import Cloning, add_cloning, cloning_gradient, critic_weight
-from .descent import Adam
+from .descent import adam
 from .learner import AbstractLearner
 from .networks import Actor, Critic, Prior, heads_of
 from .replay import Batch
@@ -169,7 +169,7 @@ def policy_gradient(q: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
     return torch.stack((-share * lower, share * (lower - 1.0))), share * alpha
 
 
-def temperature_gradient(log_prob: Tensor, target_entropy: float) -> Tensor:
+def temperature_gradient(log_prob: Tensor, target_entropy: float | Tensor) -> Tensor:
     """Gradient of -log alpha (E[log pi] + H) in log alpha, which raises alpha while the policy is too certain.
 
     Args:
@@ -194,6 +194,7 @@ class Dsact(AbstractLearner):
         noise: source of all noise of the learner.
         prior: value (x, a, weight) -> (batch,) in scaled rewards that the networks only correct, or None.
         compiled: whether torch compiles both steps on their first use.
+        steady: as in `AbstractLearner`.
     """
 
     def __init__(
@@ -206,29 +207,16 @@ class Dsact(AbstractLearner):
         noise: Noise,
         prior: Prior | None = None,
         compiled: bool = False,
+        steady: bool | None = None,
     ) -> None:
-        super().__init__(actor, critic, settings, gamma, noise, prior, compiled)
-        self.policy = policy
-        seeds = len(noise.generators)
-        stack = (seeds,) if seeds > 1 else ()
-        self.log_alpha = torch.full((*stack, 1), math.log(settings.alpha))
-        self.alpha_adam = Adam(self.log_alpha, settings.alpha_rate)
-        self.sigma_mean = torch.zeros((2, *stack))
-        self._last |= {name: torch.zeros(()) for name in ("sigma", "log_prob")}
-
-    def explore(self, phi: Tensor, base: Tensor) -> Tensor:
-        """A sample of the policy, inside the box.
-
-        Args:
-            phi: features (n, n_features).
-            base: the law's scaled action (n, nu).
-
-        Returns:
-            Scaled action (n, nu).
-        """
-        with torch.no_grad():
-            actor = self.actor.network
-            return self.policy.sample(actor, actor(phi), base, self.noise(base.shape)).a.clamp(-1.0, 1.0)
+        super().__init__(actor, critic, settings, gamma, noise, prior, compiled, steady)
+        self.policy, self.nu = policy, actor.head.bias.shape[-1]
+        stack = (noise.seeds,) if noise.seeds > 1 else ()
+        self.log_alpha = torch.full((*stack, 1), math.log(settings.alpha), device=self.device)
+        self.alpha_adam = adam(self.log_alpha, settings.alpha_rate, self.steady)
+        self.sigma_mean = torch.zeros((2, *stack), device=self.device)
+        self._entropy = self.dial(0.0)
+        self._last |= self._zeros("sigma", "log_prob")
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything the learner carries from one update to the next, as live tensors."""
@@ -239,9 +227,20 @@ class Dsact(AbstractLearner):
         """Numbers for the log, from the last update."""
         return super().metrics() | {"alpha": float(self.log_alpha.exp().mean())}
 
+    def prepare(self) -> None:
+        """Set the numbers of the next update that the host knows, the target entropy too."""
+        super().prepare()
+        if self.policy_due:
+            self._entropy.set(self.settings.entropy(self.nu))
+
     def finite(self) -> bool:
         """Whether weights, temperature and last losses are all finite."""
         return super().finite() and all_finite([self.log_alpha])
+
+    def _explore(self, phi: Tensor, base: Tensor) -> Tensor:
+        """A sample of the policy, inside the box."""
+        actor = self.actor.network
+        return self.policy.sample(actor, actor(phi), base, self.noise(base.shape)).a.clamp(-1.0, 1.0)
 
     def _critic_step(self, batch: Batch) -> None:
         eps, z = self.noise(batch.base1.shape), self.noise(batch.reward.shape)
@@ -254,7 +253,7 @@ class Dsact(AbstractLearner):
         eps = self.noise(batch.base.shape)
         gradient, loss, log_prob = self._policy_terms(batch, eps, cloning)
         self.actor.descend(gradient)
-        self.alpha_adam.step(temperature_gradient(log_prob, self.settings.entropy(eps.shape[-1])))
+        self.alpha_adam.step(temperature_gradient(log_prob, self._entropy.value))
         self._last.update(actor_loss=loss, log_prob=log_prob)
 
     @torch.no_grad()

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .backpropagation import Pass
 from .cloning import Cloning
+from .device import Dial
 from .networks import Actor, AutomaticGradient, Critic, Prior
 from .replay import Batch
 from .trained import Average, Noise, Trained, all_finite, with_prior_slope
@@ -37,6 +38,8 @@ class AbstractLearner(ABC):
         noise: source of all noise of the learner.
         prior: value (x, a, weight) -> (batch,) in scaled rewards that the networks only correct, or None.
         compiled: whether torch compiles both steps on their first use.
+        steady: whether an update reads nothing that the host has to know, so that a graph can repeat it; None: where
+            the networks are on a GPU.
     """
 
     def __init__(
@@ -48,20 +51,23 @@ class AbstractLearner(ABC):
         noise: Noise,
         prior: Prior | None = None,
         compiled: bool = False,
+        steady: bool | None = None,
     ) -> None:
         rates: Rates = settings
+        self.device = next(iter(actor.parameters())).device
+        self.steady = self.device.type != "cpu" if steady is None else steady
         self.settings, self.gamma, self.noise, self.prior = settings, gamma, noise, prior
-        self.critic: Trained[Any] = Trained(critic, rates.critic_rate)
-        self.actor: Trained[Any] = Trained(actor, rates.actor_rate)
+        self.critic: Trained[Any] = Trained(critic, rates.critic_rate, self.steady)
+        self.actor: Trained[Any] = Trained(actor, rates.actor_rate, self.steady)
         self.average = Average(self.actor.weights, rates.average_rate)
+        self._share = self.dial(1.0)
         self.updates = 0
-        self._last = {name: torch.zeros(()) for name in ("critic_loss", "actor_loss", "q")}
+        self._last = self._zeros("critic_loss", "actor_loss", "q")
         self._critic_terms = torch.compile(self._critic_gradient) if compiled else self._critic_gradient
         self._policy_terms = torch.compile(self._policy_gradient) if compiled else self._policy_gradient
 
-    @abstractmethod
     def explore(self, phi: Tensor, base: Tensor) -> Tensor:
-        """An action of the behaviour policy, inside the box.
+        """An action of the behaviour policy, inside the box; from a GPU with one copy to it and one back.
 
         Args:
             phi: features (n, n_features).
@@ -70,6 +76,11 @@ class AbstractLearner(ABC):
         Returns:
             Scaled action (n, nu).
         """
+        with torch.no_grad():
+            if phi.device == self.device:
+                return self._explore(phi, base)
+            sent = torch.cat((phi, base), -1).to(self.device)
+            return self._explore(*sent.split((phi.shape[-1], base.shape[-1]), -1)).cpu()
 
     def update(self, batch: Batch, cloning: Cloning | None = None) -> None:
         """One critic step, and every `delay` of them one step of policy and targets.
@@ -78,14 +89,42 @@ class AbstractLearner(ABC):
             batch: transitions.
             cloning: weights of behaviour cloning while pre-training on recorded data, or None.
         """
+        self.prepare()
+        self.move(batch, cloning)
+        self.updates += 1
+
+    @property
+    def policy_due(self) -> bool:
+        """Whether the policy moves in the next update."""
+        return (self.updates + 1) % self.settings.delay == 0
+
+    def prepare(self) -> None:
+        """Set the numbers of the next update that the host knows."""
+        if self.policy_due:
+            self._share.set(self.average.share((self.updates + 1) // self.settings.delay))
+
+    def move(self, batch: Batch, cloning: Cloning | None = None) -> None:
+        """The steps of `update` alone: what a graph repeats.
+
+        Args:
+            batch: transitions.
+            cloning: as there.
+        """
         rates: Rates = self.settings
         self._critic_step(batch)
-        self.updates += 1
-        if self.updates % rates.delay == 0:
+        if self.policy_due:
             self._policy_step(batch, cloning)
             self.actor.follow(rates.target_rate)
             self.critic.follow(rates.target_rate)
-            self.average.take(self.updates // rates.delay)
+            self.average.take(self._share.value)
+
+    def dial(self, value: float) -> Dial:
+        """A number of this learner that the host may change.
+
+        Args:
+            value: at the start.
+        """
+        return Dial(value, self.steady, self.device)
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything the learner carries from one update to the next, as live tensors."""
@@ -98,8 +137,8 @@ class AbstractLearner(ABC):
 
     @shown.setter
     def shown(self, values: dict[str, Tensor]) -> None:
-        """Take back values that were saved or repaired."""
-        self._last = dict(values)
+        """Take back values that were saved or repaired, or what a graph gave."""
+        self._last = {name: value.to(self.device) for name, value in values.items()}
 
     def metrics(self) -> dict[str, float]:
         """Numbers for the log, from the last update."""
@@ -109,6 +148,18 @@ class AbstractLearner(ABC):
         """Whether weights and last losses are all finite."""
         weights = self.actor.weights.value, self.critic.weights.value
         return all_finite([*weights, self._last["critic_loss"], self._last["actor_loss"]])
+
+    @property
+    def last(self) -> dict[str, Tensor]:
+        """What the last update gave to be shown, as it gave it."""
+        return dict(self._last)
+
+    def _zeros(self, *names: str) -> dict[str, Tensor]:
+        return {name: torch.zeros((), device=self.device) for name in names}
+
+    @abstractmethod
+    def _explore(self, phi: Tensor, base: Tensor) -> Tensor:
+        """The action of `explore`, on the learner's device."""
 
     @abstractmethod
     def _critic_step(self, batch: Batch) -> None:

@@ -9,7 +9,6 @@ Beside the plant the two memories are mixed. Where the model's form does not hol
 learner explores the plant at full rates as it would without a model.
 """
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +27,7 @@ from .fitted_gate import Episode, FittedGate, measure_optimism
 from .gate import GateEvent
 from .identification import Estimate, ParameterModel, Transitions, identify
 from .model_episodes import ModelEpisodes
-from .replay import Batch, Replay, as_batch
+from .replay import Drawing, Replay
 from .settings import TrainingSettings
 from .stochastic import gaussian_entropy
 
@@ -94,7 +93,7 @@ class ModelTraining:
         self.gate = FittedGate(task, run.seed, run.settings)
         uncertain = bool(self.plant.parameter_names)
         self.parameters = ParameterModel(self.plant) if uncertain and self.settings.identify else None
-        self.memory = Replay(self.settings.capacity, task.nx, run.learning.features.size, task.nu)
+        self.memory = Replay(self.settings.capacity, task.nx, run.learning.features.size, task.nu, device=run.device)
         self.trained_on = Belief(self.plant)
         self.trainings = self.steps = self.updates = self.since = 0
         self.rollbacks: list[GateEvent] = []
@@ -142,22 +141,14 @@ class ModelTraining:
         """Take note that the deployed policy has changed."""
         self.since = self.run.replay.added
 
-    def batches(self, n: int) -> Iterator[Batch]:
-        """Batches of both memories for the updates beside the plant.
-
-        Args:
-            n: their number.
-
-        Yields:
-            The batches.
-        """
+    def drawing(self) -> Drawing:
+        """How batches are drawn from both memories for the updates beside the plant; sets the rates for them."""
         run, size = self.run, self.run.settings.batch
         self._set_rates(self.settings.plant_rate if self.trusted and self.updates else 1.0)
         simulated = round(self.settings.replay_share * size) if self.trusted and len(self.memory) else 0
-        real = run.replay.draw(n, size - simulated, run.generator)
-        rows = torch.cat([real, self.memory.draw(n, simulated, run.generator)], 1) if simulated else real
-        for each in rows.unbind(0):
-            yield self._with_proposals(as_batch(each, run.replay.widths, run.count.reward_scale))
+        memories = (run.replay, self.memory) if simulated else (run.replay,)
+        sizes = (size - simulated, simulated) if simulated else (size,)
+        return Drawing(memories, sizes, 0 if self.settings.proposals else None)
 
     def act(self) -> Tensor:
         """Scaled actions of the deployed policy with its noise (n, nu)."""
@@ -205,14 +196,15 @@ class ModelTraining:
         self._scale_rewards()
         rounds, best = -(-updates // settings.updates_per_round), (-np.inf, run.learner.average.value.clone())
         judges = self.task.starts(rng, JUDGES), self._draw(rng, JUDGES)
+        # What filter and actuators make of a proposal is part of the plant, and they leave an applied input as it is.
+        # With applied inputs alone the policy would run away to where no critic has ever been asked.
+        drawing = Drawing((self.memory,), (run.settings.batch,), 0 if settings.proposals else None)
         for k in tqdm(range(rounds), "training on the model", unit="round", disable=None if progress else True):
             late = max(0.0, (k / rounds - STEADY) / (1.0 - STEADY))
             self._set_rates(settings.final_rate**late)
             self._set_noise(late)
             self._collect(episodes, round(settings.wide * settings.episodes))
-            scale = run.count.reward_scale
-            for batch in self.memory.batches(settings.updates_per_round, run.settings.batch, scale, run.generator):
-                run.learner.update(self._with_proposals(batch))
+            run.updates.make(settings.updates_per_round, drawing, run.count.reward_scale)
             if k % CHECK_ROUNDS == 0 and run.diverged():
                 self.rollbacks.append(run.rollback())
             if k >= rounds // 3 and k % max(1, rounds // TRIALS) == 0:
@@ -232,18 +224,6 @@ class ModelTraining:
         returns = evaluate(run.averaged, self.plant, judges[0], length, judges[1], self.task.filter).returns
         self.steps += len(returns) * length
         return float(np.nan_to_num(returns.mean(), nan=-np.inf)), weights
-
-    def _with_proposals(self, batch: Batch) -> Batch:
-        """Every second action as it was proposed: what filter and actuators make of it is part of the plant.
-
-        The applied input has the same value, since both leave it as it is. With applied inputs alone the critics would
-        be asked beyond them wherever a limit is not the box, and the policy would run away to where they err.
-        """
-        if not self.settings.proposals:
-            return batch
-        a = batch.a.clone()
-        a[::2] = batch.proposed[::2]
-        return batch._replace(a=a)
 
     def _collect(self, episodes: ModelEpisodes, wide: int) -> None:
         """One step of all simulated episodes, the first `wide` of them with inputs uniform in the box."""

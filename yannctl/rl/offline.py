@@ -81,8 +81,7 @@ def pretrain(run: Run, updates: int) -> None:
     settings, cloning = run.settings, Cloning(run.settings.cloning_alpha)
     for done in range(0, updates, CHECK_EVERY):
         n = min(CHECK_EVERY, updates - done)
-        for batch in run.replay.batches(n, settings.batch, run.count.reward_scale, run.generator):
-            run.learner.update(batch, cloning)
+        run.updates.make(n, run.replay.drawing(settings.batch), run.count.reward_scale, cloning)
         if run.diverged():
             raise TrainingError(f"the learner diverged while pre-training, update {done}", "lower the rates")
     run.pretrained = updates

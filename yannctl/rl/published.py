@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from .clamp import inward_clamp
 from .cloning import Cloning, add_cloning
 from .ddpg import DdpgSettings, critic_loss, policy_loss, value_target
+from .device import CPU
 from .networks import Prior
 from .replay import Batch
 from .trained import Average, Trained, all_finite, with_prior
@@ -84,7 +85,7 @@ class PublishedCritic(nn.Module):
 
 
 class PublishedDdpg:
-    """The learner: critic, policy and their targets, one `update`, no noise anywhere.
+    """The learner: critic, policy and their targets, one `update`, no noise anywhere; on the CPU only.
 
     Args:
         actor: the policy network.
@@ -93,6 +94,8 @@ class PublishedDdpg:
         gamma: discount factor.
         prior: the LQR value, in the rewards' own unit.
     """
+
+    device, steady = CPU, False
 
     def __init__(
         self, actor: PublishedActor, critic: PublishedCritic, settings: DdpgSettings, gamma: float, prior: Prior
@@ -136,7 +139,7 @@ class PublishedDdpg:
             self._policy_step(batch, cloning)
             self.actor.follow(self.settings.target_rate)
             self.critic.follow(self.settings.target_rate)
-            self.average.take(self.updates // self.settings.delay)
+            self.average.take(self.average.share(self.updates // self.settings.delay))
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything the learner carries from one update to the next, as live tensors."""

@@ -6,12 +6,16 @@ episode but not the task, so it leaves live = 1 and the value is bootstrapped. `
 clipping and after any safety filter; `proposed` is what the learner had asked for.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from .device import CPU, Dial
 
 
 class Batch(NamedTuple):
@@ -55,16 +59,30 @@ class Replay:
         n_features: number of features.
         nu: number of inputs.
         proposals: whether every second transition of a batch is drawn as it was proposed (`as_batch`).
+        device: where the table lies.
     """
 
-    def __init__(self, capacity: int, nx: int, n_features: int, nu: int, proposals: bool = False) -> None:
+    def __init__(
+        self, capacity: int, nx: int, n_features: int, nu: int, proposals: bool = False, device: torch.device = CPU
+    ) -> None:
         self.proposals = proposals
         self.widths = (nx, n_features, nu, nu, nu, 1, 1, 1, nx, n_features, nu, 1)
-        self.table = torch.zeros(capacity, sum(self.widths))
+        self.table = torch.zeros(capacity, sum(self.widths), device=device)
+        self.filled = Dial(0.0, True, device, dtype=torch.float64)  # its length, for `sample`
         self.added = 0
 
+    @property
+    def added(self) -> int:
+        """Transitions ever added."""
+        return self._added
+
+    @added.setter
+    def added(self, number: int) -> None:
+        self._added = number
+        self.filled.set(float(len(self)))
+
     def __len__(self) -> int:
-        return min(self.added, len(self.table))
+        return min(self._added, len(self.table))
 
     def add(self, row: Tensor) -> None:
         """Append one step.
@@ -81,7 +99,8 @@ class Replay:
         Args:
             rows: no more than the memory holds, each as for `add` (n, width).
         """
-        self.table[torch.arange(self.added, self.added + len(rows)) % len(self.table)] = rows
+        places = torch.arange(self.added, self.added + len(rows), device=self.table.device) % len(self.table)
+        self.table[places] = rows.to(self.table.device)
         self.added += len(rows)
 
     def latest(self, n: int) -> Tensor:
@@ -91,9 +110,10 @@ class Replay:
             n: how many, if there are so many.
 
         Returns:
-            (m, width), m <= n.
+            (m, width), m <= n, on the CPU.
         """
-        return self.table[torch.arange(self.added - min(n, len(self)), self.added) % len(self.table)]
+        places = torch.arange(self.added - min(n, len(self)), self.added) % len(self.table)
+        return self.table[places.to(self.table.device)].cpu()
 
     def fill(self, rows: np.ndarray) -> None:
         """Take all rows a run has added so far, of which the memory keeps the last.
@@ -104,7 +124,7 @@ class Replay:
         self.added = len(rows)
         kept = torch.from_numpy(np.array(rows[-len(self.table) :], np.float32)).reshape(-1, self.table.shape[1])
         places = torch.arange(self.added - len(kept), self.added) % len(self.table)
-        self.table[places] = kept
+        self.table[places.to(self.table.device)] = kept.to(self.table.device)
 
     def draw(self, n: int, size: int, generator: torch.Generator) -> Tensor:
         """Draw rows with replacement, in one gather.
@@ -120,6 +140,29 @@ class Replay:
         index = torch.randint(len(self), (n * size,), generator=generator)
         return self.table.index_select(0, index).view(n, size, self.table.shape[1])
 
+    def sample(self, size: int, generator: torch.Generator) -> Tensor:
+        """Draw rows with replacement without asking the host how many there are, so that a graph can repeat it.
+
+        Args:
+            size: number of rows.
+            generator: source of the draw, on the table's device.
+
+        Returns:
+            (size, width).
+        """
+        share = torch.rand(size, generator=generator, device=self.table.device, dtype=torch.float64)
+        return self.table.index_select(0, (share * self.filled.value).long())
+
+    def lying_at(self, table: Tensor) -> "Replay":
+        """The same memory, still empty, on another table.
+
+        Args:
+            table: zeros (capacity, width), on any device.
+        """
+        other = Replay(0, *self.widths[:3], self.proposals, table.device)
+        other.table = table
+        return other
+
     def batches(self, n: int, size: int, reward_scale: float, generator: torch.Generator) -> Iterator[Batch]:
         """Draw batches with replacement.
 
@@ -129,33 +172,98 @@ class Replay:
             reward_scale: factor on the rewards.
             generator: source of the draw.
 
+        Returns:
+            The batches.
+        """
+        return self.drawing(size).batches(n, reward_scale, generator)
+
+    def drawing(self, size: int) -> "Drawing":
+        """How batches are drawn from this memory alone.
+
+        Args:
+            size: transitions in each.
+        """
+        return Drawing((self,), (size,), 1 if self.proposals else None)
+
+
+class AbstractDrawing(ABC):
+    """How batches are drawn; equal ones are drawn alike."""
+
+    @abstractmethod
+    def batches(self, n: int, reward_scale: Any, generator: torch.Generator) -> Iterator[Batch]:
+        """Draw batches with replacement.
+
+        Args:
+            n: number of batches.
+            reward_scale: factor on the rewards.
+            generator: source of the draw.
+
         Yields:
             The batches.
         """
-        for rows in self.draw(n, size, generator).unbind(0):
-            yield as_batch(rows, self.widths, reward_scale, self.proposals)
+
+    @abstractmethod
+    def one(self, reward_scale: Any, generator: torch.Generator) -> Batch:
+        """Draw one batch in the form that a graph can repeat.
+
+        Args:
+            reward_scale: factor on the rewards.
+            generator: source of the draw, on the memories' device.
+
+        Returns:
+            The batch.
+        """
 
 
-def as_batch(rows: Tensor, widths: tuple[int, ...], reward_scale: float | Tensor, proposals: bool = False) -> Batch:
+@dataclass(frozen=True)
+class Drawing(AbstractDrawing):
+    """How batches are drawn from one memory or several of the same columns.
+
+    Args:
+        memories: the memories.
+        sizes: how many transitions of a batch come from each.
+        proposed: the first of the transitions that are taken as proposed, every second from there (`as_batch`).
+    """
+
+    memories: tuple[Replay, ...]
+    sizes: tuple[int, ...]
+    proposed: int | None = None
+
+    def batches(self, n: int, reward_scale: float, generator: torch.Generator) -> Iterator[Batch]:
+        """Draw batches with replacement, as `AbstractDrawing.batches` says."""
+        drawn = [m.draw(n, size, generator) for m, size in zip(self.memories, self.sizes, strict=True)]
+        for rows in (drawn[0] if len(drawn) == 1 else torch.cat(drawn, 1)).unbind(0):
+            yield as_batch(rows, self.memories[0].widths, reward_scale, self.proposed)
+
+    def one(self, reward_scale: float | Tensor, generator: torch.Generator) -> Batch:
+        """Draw one batch, as `AbstractDrawing.one` says."""
+        drawn = [m.sample(size, generator) for m, size in zip(self.memories, self.sizes, strict=True)]
+        rows = drawn[0] if len(drawn) == 1 else torch.cat(drawn)
+        return as_batch(rows, self.memories[0].widths, reward_scale, self.proposed)
+
+
+def as_batch(
+    rows: Tensor, widths: tuple[int, ...], reward_scale: float | Tensor, proposed_from: int | None = None
+) -> Batch:
     """Cut rows into their columns.
 
-    With `proposals` the action of every second one is what had been asked for: what a filter and the actuators make of
-    it is part of the plant, and both leave an applied input as it is, so the two have the same value. With applied
+    With `proposed_from` the action of every second one is what had been asked for: what a filter and the actuators make
+    of it is part of the plant, and both leave an applied input as it is, so the two have the same value. With applied
     inputs alone nothing is known beyond the filter's border, and a policy runs away to where the critics err.
 
     Args:
         rows: (..., size, width).
         widths: widths of the columns.
         reward_scale: factor on the rewards, one or (..., 1).
-        proposals: as above.
+        proposed_from: the first row whose action is the proposed one; None: all are the applied ones.
 
     Returns:
         The batch.
     """
     x, phi, a, proposed, base, reward, live, weight, x1, phi1, base1, weight1 = rows.split(widths, -1)
     scaled = reward.squeeze(-1) * reward_scale
-    if proposals:
+    if proposed_from is not None:
         a = a.clone()
-        a[..., 1::2, :] = proposed[..., 1::2, :]
+        a[..., proposed_from::2, :] = proposed[..., proposed_from::2, :]
     weights = weight.squeeze(-1), weight1.squeeze(-1)
     return Batch(x, phi, a, proposed, base, scaled, live.squeeze(-1), x1, phi1, base1, *weights)

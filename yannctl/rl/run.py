@@ -1,7 +1,6 @@
-"""The whole state of a training run: policies, learner, memory, counters; it is saved and restored bit for bit."""
+"""The whole of a training run: policies, learner, memory, counters (`run_state` saves and restores it)."""
 
 import copy
-from collections.abc import Iterator
 from typing import Any
 
 import gymnasium
@@ -13,18 +12,20 @@ from yannctl.yann.extension import ExtendedActor
 
 from .construction import Learner, make_learner, make_policy_network
 from .counters import Counters
+from .device import device_of, generator_on
 from .episodes import Episodes, Transition
-from .errors import CheckpointError, TrainingError
+from .errors import TrainingError
 from .gate import GateEvent
 from .model_training import ModelTraining, model_wanted
 from .networks import CentreLaw
 from .prior import ExactPrior
 from .promotion import AbstractPromotion, BestOfEpisodes, ModelGate
-from .replay import Batch, Replay
+from .replay import Drawing, Replay
 from .safeguard import Safeguard
 from .settings import TrainingSettings
 from .task import Task, another, task_of
 from .transitions import Layout, TransitionWriter
+from .updates import Updates
 
 
 class Run:
@@ -53,17 +54,23 @@ class Run:
         self.safeguard = safeguard or Safeguard()
         self.task: Task = self.safeguard.guarded(task_of(env))
         self.algorithm, self.seed, self.settings = algorithm, seed, settings
+        self.device = device_of(settings.device)
         self.generator = torch.Generator().manual_seed(seed)
         low, high = self.task.u_min, self.task.u_max
         self.middle, self.half = torch.from_numpy((high + low) / 2.0), torch.from_numpy((high - low) / 2.0)
         self.learning = make_policy_network(actor, self.task, seed, settings)
         self.deployed, self.averaged = copy.deepcopy(self.learning), copy.deepcopy(self.learning)
         self.prior = self._prior(critic)
-        self.learner: Learner = make_learner(algorithm, self.learning, self.half, settings, self.generator, self.prior)
+        drawing = generator_on(self.device, seed) or self.generator
+        self.learner: Learner = make_learner(
+            algorithm, self.learning, self.half, settings, self.generator, self.prior, drawing
+        )
+        self.updates = Updates(self.learner, drawing)
         self.good = self.snapshot()
         task, limited = self.task, self.task.plant is not None and self.task.plant.input_rows is not None
         proposals = settings.proposals and (task.filter is not None or limited)
-        self.replay = Replay(settings.replay_capacity, task.nx, self.learning.features.size, task.nu, proposals)
+        columns = task.nx, self.learning.features.size, task.nu
+        self.replay = Replay(settings.replay_capacity, *columns, proposals, self.device)
         self.count = Counters()
         self.warmup_steps, self.pretrained = settings.warmup_steps, 0
         self.recorded = ""
@@ -112,8 +119,7 @@ class Run:
         """One step of every environment, remembered, and the updates that follow."""
         self.advance(self.warmup() if self.count.step < self.warmup_steps else self.explore())
         if self.count.step >= self.warmup_steps:
-            for batch in self.batches():
-                self.learner.update(batch)
+            self.learn(self.due())
 
     def warmup(self) -> Tensor:
         """Actions uniform in the box, scaled (n, nu); with `warmup` "policy", samples of the untrained policy."""
@@ -151,11 +157,17 @@ class Run:
         ended = any(step.terminated or step.truncated for step in steps)
         self.view = self.view_of(self.states()) if ended else last
 
-    def batches(self) -> Iterator[Batch]:
-        """The batches due after the present step."""
-        if self.model is not None:
-            return self.model.batches(self.due())
-        return self.replay.batches(self.due(), self.settings.batch, self.count.reward_scale, self.generator)
+    def learn(self, n: int) -> None:
+        """Make updates.
+
+        Args:
+            n: their number.
+        """
+        self.updates.make(n, self.drawing(), self.count.reward_scale)
+
+    def drawing(self) -> Drawing:
+        """How the batches of the present step are drawn."""
+        return self.replay.drawing(self.settings.batch) if self.model is None else self.model.drawing()
 
     def due(self) -> int:
         """Updates due after the present step, so that every environment step is followed by `updates_per_step`."""
@@ -227,76 +239,12 @@ class Run:
         """A copy of everything the learner carries."""
         return {name: tensor.clone() for name, tensor in self.learner.tensors().items()}
 
-    def tensors(self) -> dict[str, Tensor]:
-        """Every tensor a resumed run needs beside its log of transitions."""
-        return {
-            **{f"learner.{name}": tensor for name, tensor in self.learner.tensors().items()},
-            **{f"good.{name}": tensor for name, tensor in self.good.items()},
-            **{f"shown.{name}": tensor for name, tensor in self.learner.shown.items()},
-            **{f"deployed.{name}": tensor for name, tensor in self.deployed.learned.state_dict().items()},
-            "generator": self.generator.get_state(),
-            **{f"inputs.{i}": torch.from_numpy(part.sent(self.task.nu)) for i, part in enumerate(self.fleet)},
-            "x": torch.from_numpy(self.states()),
-            "law": self._fingerprint(),
-            **({} if self.model is None else self.model.tensors()),
-        }
-
     def identity(self) -> dict[str, Any]:
         """What makes it this run and no other, as JSON can hold it."""
         known = {"algorithm": self.algorithm, "seed": self.seed, "settings": self.settings.record()}
         known |= {"filter": self.safeguard.name} if self.safeguard.filter is not None else {}
+        known |= {"device": "cuda"} if self.device.type == "cuda" else {}
         return known | ({"recorded": self.recorded} if self.recorded else {})
-
-    def state(self) -> dict[str, Any]:
-        """Counters and identity, as JSON can hold them."""
-        return {
-            "identity": self.identity(),
-            "counters": vars(self.count),
-            "added": self.replay.added,
-            "updates": self.learner.updates,
-            "pretrained": self.pretrained,
-            "episodes": [part.state() for part in self.fleet],
-            "promotion": self.promotion.state(),
-            "model": None if self.model is None else self.model.state(),
-        }
-
-    def restore(self, tensors: dict[str, Tensor], state: dict[str, Any], rows: np.ndarray | None) -> None:
-        """Continue from a checkpoint.
-
-        Args:
-            tensors: what `tensors` gave.
-            state: what `state` gave.
-            rows: rows of the replay memory from the log of transitions (added, width); None: they are in already.
-
-        Raises:
-            CheckpointError: if it belongs to another run, or the environment does not repeat itself.
-        """
-        if state["identity"] != self.identity() or not torch.equal(tensors["law"], self._fingerprint()):
-            raise CheckpointError(
-                "the checkpoint belongs to a run with another law, algorithm, seed or settings, or other recorded data",
-                "resume with the arguments of the first run (see its settings.json)",
-            )
-        for name, live in self.learner.tensors().items():
-            live.copy_(tensors[f"learner.{name}"])
-            self.good[name].copy_(tensors[f"good.{name}"])
-        self.learner.shown = {name: tensors[f"shown.{name}"] for name in self.learner.shown}
-        self.deployed.learned.load_state_dict(
-            {name: tensors[f"deployed.{name}"] for name in self.deployed.learned.state_dict()}
-        )
-        self.learner.updates, self.pretrained = state["updates"], state["pretrained"]
-        if rows is not None:
-            self.replay.fill(rows)
-        self.count = Counters(**state["counters"])
-        self.promotion.restore(state["promotion"])
-        if self.model is not None:
-            self.model.restore(tensors, state["model"])
-        if self.prior is not None:
-            self.prior.scale = self.count.reward_scale
-        for i, part in enumerate(self.fleet):
-            part.restore(state["episodes"][i], tensors[f"inputs.{i}"].numpy(), tensors["x"][i].numpy())
-        self.view = self.view_of(self.states())
-        self.generator.set_state(tensors["generator"])
-        self.export()
 
     def view_of(self, x: np.ndarray) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """States, features, the law's scaled action and the prior's weight, a row each, in single precision.
@@ -386,13 +334,3 @@ class Run:
     def states(self) -> np.ndarray:
         """Present states of all environments (n, nx) [x_units]."""
         return np.stack([part.x for part in self.fleet])
-
-    def _fingerprint(self) -> Tensor:
-        """The law's inputs on fixed states, to recognise it."""
-        low, high = np.asarray(self.task.bounds.x_min, float), np.asarray(self.task.bounds.x_max, float)
-        if self.task.plant is not None:
-            starts = self.task.plant.sample_starts(32, 0)
-        else:
-            starts = np.random.default_rng(0).uniform(low, high, (32, self.task.nx))
-        with torch.no_grad():
-            return self.learning.base(torch.from_numpy(starts)).double().contiguous()

@@ -6,10 +6,9 @@ is its own; Adam acts element by element, so it is exact for each. A seed theref
 alone, up to the rounding of differently ordered sums.
 """
 
-import copy
 import time
-from collections.abc import Sequence
-from typing import cast
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import gymnasium
 import torch
@@ -19,113 +18,94 @@ from tqdm import tqdm
 from yannctl.errors import ModelError
 
 from .construction import Learner, assemble, make_policy
+from .device import CPU, device_of, generator_on
+from .episodes import stream_seed
 from .model_training import refuse_model
-from .networks import Actor, Critic
 from .progress import progress_row
-from .replay import as_batch
+from .replay import AbstractDrawing, Batch, as_batch
 from .run import Run
 from .safeguard import Wanted, safeguard_of
 from .settings import TrainingSettings
+from .stacked_networks import places, stack_actors, stack_critics
 from .task import another, task_of
 from .trained import Noise
 from .training import TrainingResult
+from .updates import Updates
+
+STACK_STREAM = 6  # of the first seed, apart from all that a run draws
 
 
-class StackedLinear(nn.Module):
-    """One linear layer a seed, (seeds, batch, in) -> (seeds, batch, out).
-
-    Args:
-        layers: the layer of each seed.
-    """
-
-    def __init__(self, layers: Sequence[nn.Linear]) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.stack([layer.weight.detach() for layer in layers]))
-        self.bias = nn.Parameter(torch.stack([layer.bias.detach() for layer in layers])[:, None])
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Evaluate every seed's layer on its own rows."""
-        return torch.baddbmm(self.bias, x, self.weight.transpose(-1, -2))
-
-
-def stack_actors(actors: Sequence[Actor]) -> Actor:
-    """One actor with the weights of all.
+@dataclass(frozen=True)
+class StackedDrawing(AbstractDrawing):
+    """How batches are drawn that hold as many transitions of every seed.
 
     Args:
-        actors: the actor of each seed.
-
-    Returns:
-        An actor on (seeds, batch, .); its parameters are in the same order.
+        runs: the run of each seed, with its own memory and random numbers.
+        table: on a GPU the memories of all (seeds, capacity, width), of which each run has its part.
     """
-    stacked = copy.deepcopy(actors[0])
-    for name, module in actors[0].named_modules():
-        if isinstance(module, nn.Linear):
-            layers = [cast("nn.Linear", actor.get_submodule(name)) for actor in actors]
-            parent, _, last = name.rpartition(".")
-            setattr(stacked.get_submodule(parent), last, StackedLinear(layers))
-    return stacked
 
+    runs: tuple[Run, ...]
+    table: Tensor | None = None
 
-def stack_critics(critics: Sequence[Critic]) -> Critic:
-    """One batch of critics with the weights of all: the first critic of every seed, then the second of every seed.
+    def batches(self, n: int, reward_scale: Tensor, generator: torch.Generator) -> Iterator[Batch]:
+        """Draw batches (seeds, batch, .), each seed with the random numbers of its own run."""
+        first = self.runs[0]
+        drawn = [run.replay.draw(n, run.settings.batch, run.generator) for run in self.runs]
+        for rows in torch.stack(drawn, 1).unbind(0):
+            yield as_batch(rows, first.replay.widths, reward_scale, self._proposed_from)
 
-    Args:
-        critics: the critics of each seed.
+    def one(self, reward_scale: Tensor, generator: torch.Generator) -> Batch:
+        """Draw one batch (seeds, batch, .), as `AbstractDrawing.one` says; all seeds have as many transitions."""
+        assert self.table is not None
+        (seeds, capacity, width), first = self.table.shape, self.runs[0]
+        share = torch.rand(
+            seeds, first.settings.batch, generator=generator, device=self.table.device, dtype=torch.float64
+        )
+        own = torch.arange(seeds, device=self.table.device)[:, None] * capacity
+        index = own + (share * first.replay.filled.value).long()
+        rows = self.table.view(-1, width).index_select(0, index.view(-1)).view(seeds, -1, width)
+        return as_batch(rows, first.replay.widths, reward_scale, self._proposed_from)
 
-    Returns:
-        Critics on (seeds, batch, .).
-    """
-    stacked = copy.deepcopy(critics[0])
-    for name in ("weights", "biases"):
-        for i, own in enumerate(getattr(stacked, name)):
-            parts = [getattr(critic, name)[i].detach() for critic in critics]
-            own.data = torch.stack(parts, 1).reshape(-1, *own.shape[1:])
-    return stacked
-
-
-def places(network: nn.Module, seeds: int) -> Tensor:
-    """Where each seed's own flat weights stand among the stacked ones.
-
-    Args:
-        network: the stacked network.
-        seeds: number of seeds.
-
-    Returns:
-        Indices (seeds, weights of one).
-    """
-    parts, start = [], 0
-    for parameter in network.parameters():
-        index = torch.arange(start, start + parameter.numel())
-        copies = parameter.shape[0] // seeds if isinstance(network, Critic) else 1
-        parts.append(index.view(copies, seeds, -1).transpose(0, 1).reshape(seeds, -1))
-        start += parameter.numel()
-    return torch.cat(parts, 1)
+    @property
+    def _proposed_from(self) -> int | None:
+        return 1 if self.runs[0].replay.proposals else None
 
 
 class Stack:
     """The runs of several seeds and the one learner that trains them.
 
+    On a GPU learner, memories and their random numbers are there, and one stream of those serves all seeds.
+
     Args:
-        runs: a run a seed, equal but for the seed.
+        runs: a run a seed, equal but for the seed, on the CPU.
+        device: where the learner is.
 
     Raises:
         ModelError: for a run with an exact critic as base, which has no stacked form.
     """
 
-    def __init__(self, runs: Sequence[Run]) -> None:
+    def __init__(self, runs: Sequence[Run], device: torch.device = CPU) -> None:
         first = runs[0]
         if first.prior is not None:
             raise ModelError("critic_base", "is not available with stacked seeds", remedy="use 'none'")
-        self.runs = list(runs)
+        self.runs, n = tuple(runs), len(runs)
+        drawing = generator_on(device, stream_seed(first.seed, STACK_STREAM, n))
         self.learner: Learner = assemble(
             first.algorithm,
-            stack_actors([run.learner.actor.network for run in runs]),
-            stack_critics([run.learner.critic.network for run in runs]),
+            stack_actors([run.learner.actor.network for run in runs]).to(device),
+            stack_critics([run.learner.critic.network for run in runs]).to(device),
             make_policy(first.learning, first.half, first.settings),
             first.settings,
-            Noise(*(run.generator for run in runs)),
+            Noise(*(run.generator for run in runs)) if drawing is None else Noise(drawing, seeds=n),
             None,
         )
+        table = None
+        if drawing is not None:
+            table = torch.zeros(n, *first.replay.table.shape, device=device)
+            for run, part in zip(runs, table, strict=True):
+                run.replay = run.replay.lying_at(part)
+        self.drawing = StackedDrawing(self.runs, table)
+        self.updates = Updates(self.learner, drawing or first.generator, (n, 1))
         self.actor_places = places(self.learner.actor.network, len(self.runs))
         self.critic_places = places(self.learner.critic.network, len(self.runs))
 
@@ -140,21 +120,18 @@ class Stack:
         for run, action in zip(self.runs, actions, strict=True):
             run.advance(action)
         n = [run.due() for run in self.runs][-1]
-        if not n:
-            return
-        drawn = [run.replay.draw(n, run.settings.batch, run.generator) for run in self.runs]
-        scale = torch.tensor([[run.count.reward_scale] for run in self.runs])
-        for rows in torch.stack(drawn, 1).unbind(0):
-            self.learner.update(as_batch(rows, first.replay.widths, scale, first.replay.proposals))
+        if n:
+            self.updates.make(n, self.drawing, torch.tensor([[run.count.reward_scale] for run in self.runs]))
 
     def give(self) -> None:
         """Copy every seed's part of the learner into its run."""
-        stacked = self.learner.tensors()
+        shown = self.learner.shown
+        stacked = {name: tensor.cpu() for name, tensor in self.learner.tensors().items()}
         for i, run in enumerate(self.runs):
             for name, own in run.learner.tensors().items():
                 own.copy_(self._part(name, stacked[name], i))
             run.learner.updates = self.learner.updates
-            run.learner.shown = {name: value.clone() for name, value in self.learner.shown.items()}
+            run.learner.shown = {name: value.clone() for name, value in shown.items()}
 
     def take(self, i: int) -> None:
         """Copy one run's learner back into the stack, after a rollback.
@@ -162,10 +139,11 @@ class Stack:
         Args:
             i: its place.
         """
-        stacked = self.learner.tensors()
-        for name, own in self.runs[i].learner.tensors().items():
+        stacked, device = self.learner.tensors(), self.learner.device
+        for name, kept in self.runs[i].learner.tensors().items():
+            own = kept.to(device)
             if name.startswith(("actor", "target_actor", "average", "critic", "target_critic")) and own.dim():
-                stacked[name][..., self._places(name)[i]] = own
+                stacked[name][..., self._places(name)[i].to(device)] = own
             elif name == "sigma_mean":
                 stacked[name][:, i] = own
             elif own.dim():
@@ -213,7 +191,8 @@ def train_seeds(
         seeds: at least two different seeds.
         algorithm: "dsact", "td3" or "ddpg".
         steps: environment steps of each seed.
-        settings: all numbers of the runs; None for the recipe. Nothing is written to disk.
+        settings: all numbers of the runs; None for the recipe. Nothing is written to disk. With `device` "cuda" all
+            seeds draw from one stream of random numbers, so a result depends on which seeds are trained together.
         progress: whether to show a progress bar (only on a terminal).
         assurance: the certified filter, as in `train`.
 
@@ -231,7 +210,9 @@ def train_seeds(
     torch.set_num_threads(settings.threads)
     try:
         guard = safeguard_of(env, task_of(env), assurance)
-        stack = Stack([Run(actor, None, another(env), algorithm, seed, settings, guard) for seed in seeds])
+        alone = settings.changed({"device": "cpu"})
+        runs = [Run(actor, None, another(env), algorithm, seed, alone, guard) for seed in seeds]
+        stack = Stack(runs, device_of(settings.device))
         history: list[list] = [[] for _ in seeds]
         events: list[list] = [[] for _ in seeds]
         for _ in tqdm(range(0, steps, settings.environments), unit="step", disable=None if progress else True):

@@ -9,9 +9,17 @@ from typing import Any
 from yannctl.errors import ModelError
 
 from .ddpg import DdpgSettings
+from .device import DEVICES
 from .dsact import DsactSettings
 from .model_settings import ModelSettings
 from .td3 import Td3Settings
+
+WORDS: dict[str, tuple[str, ...]] = {
+    "warmup": ("uniform", "policy"),
+    "actor": ("residual", "published"),
+    "critic_base": ("none", "validity", "everywhere"),
+    "device": DEVICES,
+}
 
 
 @dataclass(frozen=True)
@@ -52,6 +60,8 @@ class TrainingSettings:
         cloning_alpha: weight of the critic against the recorded actions meanwhile (TD3+BC, paper 2.5; 0: imitation).
         compile: whether torch compiles the losses on their first use (a minute, needs a C++ compiler); it pays for
             narrow networks and long runs, and gives other last bits than the plain form.
+        device: where the learner and its memory are: "cpu", "cuda" (a GPU) or "auto" (a GPU where torch sees one).
+            Environments, gate and filter stay on the CPU.
         tensorboard: whether to write TensorBoard events next to progress.csv.
         model: what the nonlinear model is used for beside the gate.
         dsact: settings of DSAC-T.
@@ -86,6 +96,7 @@ class TrainingSettings:
     pretrain_updates: int = 0
     cloning_alpha: float = 2.5
     compile: bool = False
+    device: str = "cpu"
     tensorboard: bool = True
     model: ModelSettings = field(default_factory=ModelSettings)
     dsact: DsactSettings = field(default_factory=DsactSettings)
@@ -102,14 +113,12 @@ class TrainingSettings:
                 raise ModelError(name, f"got {getattr(self, name)}, expected a number between 0 and 1")
         if not 0.0 < self.updates_per_step < 1e6:
             raise ModelError("updates_per_step", f"got {self.updates_per_step}, expected a number above zero")
-        if self.warmup not in ("uniform", "policy"):
-            raise ModelError("warmup", f"got {self.warmup!r}, expected 'uniform' or 'policy'")
         if self.gate_starts < 2:
             raise ModelError("gate_starts", f"got {self.gate_starts}, expected at least 2", remedy="256 is usual")
-        if self.actor not in ("residual", "published"):
-            raise ModelError("actor", f"got {self.actor!r}, expected 'residual' or 'published'")
-        if self.critic_base not in ("none", "validity", "everywhere"):
-            raise ModelError("critic_base", f"got {self.critic_base!r}, expected 'none', 'validity' or 'everywhere'")
+        for name, words in WORDS.items():
+            if getattr(self, name) not in words:
+                wanted = " or ".join([", ".join(map(repr, words[:-1])), repr(words[-1])])
+                raise ModelError(name, f"got {getattr(self, name)!r}, expected {wanted}")
 
     def record(self) -> dict[str, Any]:
         """The settings as nested plain values, for settings.json."""

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
-from .descent import Adam, FlatWeights
+from .descent import FlatWeights, adam
 from .networks import Actor, Prior
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -22,15 +22,16 @@ class Trained(Generic[Network]):
     Args:
         network: the network.
         rate: Adam rate.
+        steady: whether the step is one that a graph can repeat.
     """
 
-    def __init__(self, network: Network, rate: float) -> None:
+    def __init__(self, network: Network, rate: float, steady: bool = False) -> None:
         self.network, self.target = network, copy.deepcopy(network)
         self.weights, self.target_weights = FlatWeights(network), FlatWeights(self.target)
         for part in (network, self.target):
             if isinstance(part, Actor):
                 part.settle()
-        self.adam = Adam(self.weights.value, rate)
+        self.adam = adam(self.weights.value, rate, steady)
 
     def descend(self, gradient: Sequence[Tensor]) -> None:
         """One Adam step.
@@ -78,13 +79,24 @@ class Average:
         self.weights, self.rate = weights, rate
         self.value = weights.value.clone()
 
-    def take(self, steps: int) -> None:
-        """Take the present weights into the average.
+    def share(self, steps: int) -> float:
+        """The rate of a step.
 
         Args:
             steps: policy steps done, this one included.
+
+        Returns:
+            max(rate, 1 / steps).
         """
-        self.value.lerp_(self.weights.value, max(self.rate, 1.0 / steps))
+        return max(self.rate, 1.0 / steps)
+
+    def take(self, share: float | Tensor) -> None:
+        """Take the present weights into the average.
+
+        Args:
+            share: their share of it, from `share`.
+        """
+        self.value.lerp_(self.weights.value, share)
 
 
 class Noise:
@@ -92,10 +104,11 @@ class Noise:
 
     Args:
         generators: one generator, or one for each seed of the stack.
+        seeds: number of seeds of a stack whose numbers come from one generator.
     """
 
-    def __init__(self, *generators: torch.Generator) -> None:
-        self.generators = generators
+    def __init__(self, *generators: torch.Generator, seeds: int = 1) -> None:
+        self.generators, self.seeds = generators, max(seeds, len(generators))
 
     def __call__(self, shape: Sequence[int]) -> Tensor:
         """Draw numbers of a shape; with several generators its first size is their number."""

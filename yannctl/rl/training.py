@@ -37,6 +37,7 @@ from .offline import pretrain, take_recorded
 from .progress import facts_of, progress_row
 from .recorded import RecordedLog
 from .run import Run
+from .run_state import restore, state_of, tensors_of
 from .safeguard import FilteredPolicy, Safeguard, Wanted, safeguard_of
 from .settings import TrainingSettings
 from .task import task_of
@@ -110,7 +111,7 @@ def train(
             environment with a vector observation and continuous actions; without a nominal model there is no gate.
         algorithm: "dsact", "td3" or "ddpg".
         steps: environment steps of the whole run, including those before a resume.
-        seed: seed of everything random; same seed, machine and threads give the same bits.
+        seed: seed of everything random; same seed, machine, threads and device give the same bits.
         run_dir: folder for progress.csv, gate.jsonl, settings.json, TensorBoard events and the checkpoint; or None.
         settings: all numbers of the run; None for the recipe.
         progress: whether to show a progress bar (only on a terminal).
@@ -185,7 +186,7 @@ def _take_up(run: Run, folder: Path, callbacks: tuple[Callback, ...], recorded: 
         if len(records) < done:
             raise CheckpointError(f"{path} holds {len(records)} transitions of {done}", "restore it from a copy")
         rows = records["row"] if recorded is None else np.concatenate([recorded, records["row"]])
-        run.restore(tensors, state, rows)
+        restore(run, tensors, state, rows)
     log = RunLog(folder, facts_of(run), callbacks, history, events)
     run.log = TransitionWriter(path, run.layout, done)
     return log
@@ -255,6 +256,6 @@ def write_all(run: Run, log: RunLog) -> None:
     if run.log is not None:
         run.log.sync()
     past = {"history": log.history, "events": [event.record() for event in log.events]}
-    write_checkpoint(log.run_dir, run.tensors(), run.state() | past)
+    write_checkpoint(log.run_dir, tensors_of(run), state_of(run) | past)
     for callback in log.callbacks:
         callback.on_checkpoint(run.count.step)
