@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium
+import learners_gpu
 import learners_speed
 import linear_quadratic
 import numpy as np
@@ -251,8 +252,8 @@ def speed(what: str, pairs: int) -> dict[str, Any]:
 
 
 def gpu() -> dict[str, Any]:
-    """What a GPU would add; without one it is not measured."""
-    return {"device": torch.cuda.get_device_name() if torch.cuda.is_available() else "not measured: no GPU"}
+    """What a GPU makes of it; without one it is not measured."""
+    return learners_gpu.measure()
 
 
 def chaos(kind: str, number: int) -> dict[str, Any]:

@@ -14,7 +14,6 @@ import gymnasium
 import torch
 
 from yannctl import rl
-from yannctl.rl.replay import as_batch
 from yannctl.rl.run import Run
 from yannctl.rl.seeds import Stack
 
@@ -22,45 +21,44 @@ BATCH, MEMORY, SEEDS = 256, 1500, 16
 Block = Callable[[int], None]
 
 
-def settings_of(width: int, compiled: bool) -> rl.TrainingSettings:
+def settings_of(width: int, compiled: bool, device: str = "cpu") -> rl.TrainingSettings:
     """Plain nets, as Stable-Baselines3 has them: two hidden layers, no normalisation."""
     plain = {"layer_norm": False, "updates_per_step": 1, "warmup_steps": MEMORY, "tensorboard": False}
-    return rl.TrainingSettings().changed({"width": width, "batch": BATCH, "compile": compiled, **plain})
+    changes = {"width": width, "batch": BATCH, "compile": compiled, "replay_capacity": MEMORY, "device": device}
+    return rl.TrainingSettings().changed({**changes, **plain})
 
 
-def collected(seed: int, width: int, compiled: bool) -> Run:
-    """A run with its memory filled by the warm-up."""
-    run = Run(None, None, gymnasium.make("Pendulum-v1"), "dsact", seed, settings_of(width, compiled))
+def filled(run: Run) -> Run:
+    """The run with its memory filled by the warm-up."""
     while run.count.step < MEMORY:
         run.advance(run.warmup())
     return run
 
 
-def ours(width: int, compiled: bool = False) -> Block:
+def new_run(seed: int, width: int, compiled: bool, device: str = "cpu") -> Run:
+    """A run that has not begun."""
+    return Run(None, None, gymnasium.make("Pendulum-v1"), "dsact", seed, settings_of(width, compiled, device))
+
+
+def ours(width: int, compiled: bool = False, device: str = "cpu", graphs: bool | None = None) -> Block:
     """Updates of one seed, sampling included."""
-    run = collected(0, width, compiled)
-
-    def block(n: int) -> None:
-        for batch in run.replay.batches(n, BATCH, 0.1, run.generator):
-            run.learner.update(batch)
-
-    return block
+    run = filled(new_run(0, width, compiled, device))
+    run.updates.graphs = run.updates.graphs if graphs is None else graphs
+    drawing = run.replay.drawing(BATCH)
+    return lambda n: run.updates.make(n, drawing, 0.1)
 
 
-def stacked(width: int, compiled: bool = False, seeds: int = SEEDS) -> Block:
+def stacked(width: int, compiled: bool = False, seeds: int = SEEDS, device: str = "cpu") -> Block:
     """Updates of several seeds in one network, sampling included; one update of the block updates every seed."""
-    stack = Stack([collected(seed, width, compiled) for seed in range(seeds)])
-    widths = stack.runs[0].replay.widths
-
-    def block(n: int) -> None:
-        drawn = [run.replay.draw(n, BATCH, run.generator) for run in stack.runs]
-        for rows in torch.stack(drawn, 1).unbind(0):
-            stack.learner.update(as_batch(rows, widths, 0.1))
-
-    return block
+    stack = Stack([new_run(seed, width, compiled) for seed in range(seeds)], torch.device(device))
+    first = filled(stack.runs[0])
+    for run in stack.runs[1:]:  # the same transitions: what is drawn of them differs
+        run.replay.extend(first.replay.latest(MEMORY))
+    scale = torch.full((seeds, 1), 0.1)
+    return lambda n: stack.updates.make(n, stack.drawing, scale)
 
 
-def peer(width: int) -> Block | None:
+def peer(width: int, device: str = "cpu") -> Block | None:
     """Updates of Stable-Baselines3 SAC, sampling included, or None where it is not installed."""
     try:
         with warnings.catch_warnings():
@@ -69,7 +67,7 @@ def peer(width: int) -> Block | None:
     except ImportError:
         return None
     policy: dict[str, Any] = {"net_arch": [width, width], "activation_fn": torch.nn.GELU}
-    model = SAC("MlpPolicy", "Pendulum-v1", policy_kwargs=policy, learning_starts=10**9, device="cpu", seed=0)
+    model = SAC("MlpPolicy", "Pendulum-v1", policy_kwargs=policy, learning_starts=10**9, device=device, seed=0)
     model.learn(MEMORY)
     return lambda n: model.train(gradient_steps=n, batch_size=BATCH)
 

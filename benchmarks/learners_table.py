@@ -101,7 +101,17 @@ def _speed(done: Parts, parts: Parts) -> Iterator[dict[str, Any]]:
 
 
 def _gpu(done: Parts, _parts: Parts) -> Iterator[dict[str, Any]]:
-    yield from (_row("gpu", "GPU", part["device"]) for part in done)
+    for part in done:
+        rates = part.get("per_s", {})
+        if not rates:
+            yield _row("gpu", "GPU", part["device"])
+        for name, rate in rates.items():
+            peer = rates.get(f"sb3-{name.rpartition('-')[2]}")
+            if not name.startswith("sb3"):
+                figure, beside = f"{rate:.0f}", "" if peer is None else f"{peer:.0f}"
+                yield _row("gpu", f"updates a second on {part['device']}, {name}", figure, beside)
+        for name, seconds in part.get("training_s", {}).items():
+            yield _row("gpu", f"{part['training']}, {name}", f"{seconds:.1f} s")
 
 
 def _chaos(done: Parts, _parts: Parts) -> Iterator[dict[str, Any]]:

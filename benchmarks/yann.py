@@ -26,6 +26,7 @@ from yannctl.yann import encode_actor, verify
 from yannctl.yann.verification import verification_points
 
 sys.path.insert(0, str(Path(__file__).parent))
+import gpu
 from critics import critic_rows
 from problems import problem, tutorial
 from published import PublishedNetwork
@@ -34,10 +35,8 @@ FORMS = ("gather", "five_layer", "lattice")
 DTYPES = {"float64": torch.float64, "float32": torch.float32}
 BATCH = 100_000
 CHUNK = 10_000  # points at a time of networks with units for all rows and regions
-GPU_BATCH = 10_000_000
 THREADS = 2
 CPU_TARGET = 20e6  # evaluations/s of the fastest exact form on P1_N10
-GPU_TARGET = 1e9  # on an H100-class GPU
 SIZE_TARGET = 100  # weights of five layers / weights of the lattice on the tutorial's 115 regions
 ERROR = {"float64": 1e-9, "float32": 1e-3}  # of the output's range, at random points: a sanity check, `verify` decides
 PPOPT_REGIONS = {True: 50, False: 150}  # PPOPT is solved afresh, which takes long for more; fewer in the short form
@@ -150,30 +149,7 @@ def gpu_row(bench: Bench) -> dict[str, Any]:
     """The lattice in one kernel on a GPU."""
     if not torch.cuda.is_available():
         return {"method": "lattice on a GPU", "skipped": "no GPU here"}
-    actor: Any = encode_actor(bench.law, "lattice", torch.float32).cuda()
-    low, high = (torch.as_tensor(end).float().cuda() for end in (bench.law.theta_min, bench.law.theta_max))
-    x = low + (high - low) * torch.rand(GPU_BATCH, bench.law.ntheta, device="cuda")
-    start = time.perf_counter()
-    compiled = torch.compile(actor)
-
-    def call() -> torch.Tensor:
-        with torch.inference_mode():
-            u = compiled(x)
-        torch.cuda.synchronize()
-        return u
-
-    u, build = call(), time.perf_counter() - start
-    error = float((u[:BATCH] - actor(x[:BATCH])).abs().max()) / float(bench.range.max())
-    return {
-        "method": f"lattice on {torch.cuda.get_device_name()}",
-        "dtype": "float32",
-        "size": actor.n_weights,
-        "build_s": build,
-        "single_us": None,
-        "batch_per_s": per_second(call, GPU_BATCH, bench.seconds),
-        "error": error,
-        "exact": error <= ERROR["float32"],
-    }
+    return gpu.network_row(bench.law, "lattice", "float32", True, bench.seconds)
 
 
 def published_row(bench: Bench) -> dict[str, Any]:
@@ -308,8 +284,8 @@ def targets(laws: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [
         {"target": f"fastest exact form on P1_N10 ({name}), evaluations/s", "found": fastest["batch_per_s"],
          "asked": CPU_TARGET, "ok": fastest["batch_per_s"] >= CPU_TARGET},
-        {"target": "on a GPU, evaluations/s", "found": graphics, "asked": GPU_TARGET,
-         "ok": None if graphics is None else graphics >= GPU_TARGET},
+        {"target": "on a GPU, evaluations/s", "found": graphics, "asked": gpu.TARGET,
+         "ok": None if graphics is None else graphics >= gpu.TARGET},
         {"target": "weights of five layers / lattice, 115 regions", "found": ratio, "asked": SIZE_TARGET,
          "ok": ratio >= SIZE_TARGET},
     ]  # fmt: skip
