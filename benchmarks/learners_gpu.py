@@ -53,11 +53,13 @@ def updates_per_second(width: int) -> dict[str, float]:
         rates[f"sb3-{width}"] = wall_rate(other, 200)
     rates[f"single-kernels-{width}"] = wall_rate(learners_speed.ours(width, False, "cuda", False), 300)
     rates[f"graph-{width}"] = wall_rate(learners_speed.ours(width, False, "cuda"), 3000)
+    torch.compiler.reset()  # or the second shape would be compiled for any shape
     rates[f"compiled-graph-{width}"] = wall_rate(learners_speed.ours(width, True, "cuda"), 3000)
     for seeds in STACKS[width]:
         rates[f"{seeds}-seeds-{width}"] = seeds * wall_rate(learners_speed.stacked(width, False, seeds, "cuda"), 300)
         torch.cuda.empty_cache()
     seeds = STACKS[width][-1]
+    torch.compiler.reset()
     block = learners_speed.stacked(width, True, seeds, "cuda")
     return rates | {f"compiled-{seeds}-seeds-{width}": seeds * wall_rate(block, 300)}
 

@@ -12,6 +12,7 @@ from yannctl.rl.task import another
 @pytest.mark.filterwarnings(
     "ignore:.*Function'> should not be instantiated:DeprecationWarning"
 )  # by torch's own tracer
+@pytest.mark.filterwarnings("ignore:Dynamo does not know:UserWarning")  # what checks the types of arrays in tests
 @pytest.mark.parametrize("algorithm", ["dsact", "td3", "ddpg"])
 def test_compiled_learner_is_the_plain_one(env, law, small, algorithm):
     plain = Run(law, None, another(env), algorithm, 3, small)

@@ -86,7 +86,7 @@ def loss_of(learner, batch, eps, cloning):
 def test_policy_gradient_is_that_of_the_loss(algorithm, policy, with_prior, cloning, lead):
     learner, batch, eps = made(algorithm, policy, lead, with_prior)
     rest: tuple[Any, ...] = (eps, cloning) if algorithm == "dsact" else (cloning,)
-    gradient, shown, *_ = learner._policy_gradient(batch, *rest)
+    gradient, shown, *_ = learner._policy_terms(batch, *rest)
     learner.actor.network.requires_grad_(True)
     learner.actor.network.settle()  # its views of the weights get a graph
     loss = loss_of(learner, batch, eps, cloning)

@@ -149,7 +149,6 @@ class Ddpg(AbstractLearner):
         self.actor.descend(gradient)
         self._last.update(actor_loss=loss)
 
-    @torch.no_grad()
     def _critic_gradient(self, batch: Batch, eps: Tensor | None) -> tuple[list[Tensor], Tensor, Tensor]:
         """Gradient of the critics' loss in their parameters, their values, and the loss."""
         y = self.target(batch, eps)
@@ -158,7 +157,6 @@ class Ddpg(AbstractLearner):
         gradient = self.critic.network.gradient(passed, critic_gradient(q, y))
         return gradient, q, critic_loss(q, y)
 
-    @torch.no_grad()
     def _policy_gradient(self, batch: Batch, cloning: Cloning | None) -> tuple[list[Tensor], Tensor]:
         """Gradient of the policy's loss in its parameters, and the loss."""
         actor = self.actor.network

@@ -256,7 +256,6 @@ class Dsact(AbstractLearner):
         self.alpha_adam.step(temperature_gradient(log_prob, self._entropy.value))
         self._last.update(actor_loss=loss, log_prob=log_prob)
 
-    @torch.no_grad()
     def _critic_gradient(
         self, batch: Batch, eps: Tensor, z: Tensor, rate: float
     ) -> tuple[list[Tensor], Tensor, Tensor, Tensor]:
@@ -275,7 +274,6 @@ class Dsact(AbstractLearner):
         of_out = torch.stack((of_q, of_sigma * torch.sigmoid(raw_sigma)), -2)  # the softplus' slope is the sigmoid
         return self.critic.network.gradient(passed, of_out), q, now, (y_q - q).square()
 
-    @torch.no_grad()
     def _policy_gradient(
         self, batch: Batch, eps: Tensor, cloning: Cloning | None
     ) -> tuple[list[Tensor], Tensor, Tensor]:

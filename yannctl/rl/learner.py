@@ -4,6 +4,7 @@ The losses and their gradients are in the file of each algorithm.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
@@ -63,8 +64,11 @@ class AbstractLearner(ABC):
         self._share = self.dial(1.0)
         self.updates = 0
         self._last = self._zeros("critic_loss", "actor_loss", "q")
-        self._critic_terms = torch.compile(self._critic_gradient) if compiled else self._critic_gradient
-        self._policy_terms = torch.compile(self._policy_gradient) if compiled else self._policy_gradient
+        # The decorator is outside, since torch's compiler takes all that is behind one decorator for one function: it
+        # would compile anew for every learner of a process and give up after a few.
+        terms: list[Callable[..., Any]] = [self._critic_gradient, self._policy_gradient]
+        terms = [torch.compile(each) for each in terms] if compiled else terms
+        self._critic_terms, self._policy_terms = (torch.no_grad()(each) for each in terms)
 
     def explore(self, phi: Tensor, base: Tensor) -> Tensor:
         """An action of the behaviour policy, inside the box; from a GPU with one copy to it and one back.

@@ -210,9 +210,9 @@ def train_seeds(
     torch.set_num_threads(settings.threads)
     try:
         guard = safeguard_of(env, task_of(env), assurance)
-        alone = settings.changed({"device": "cpu"})
+        device, alone = device_of(settings.device), settings.changed({"device": "cpu"})
         runs = [Run(actor, None, another(env), algorithm, seed, alone, guard) for seed in seeds]
-        stack = Stack(runs, device_of(settings.device))
+        stack = Stack(runs, device)
         history: list[list] = [[] for _ in seeds]
         events: list[list] = [[] for _ in seeds]
         for _ in tqdm(range(0, steps, settings.environments), unit="step", disable=None if progress else True):
