@@ -86,7 +86,7 @@ class Method:
         return max(EVERY, int(steps * self.share) // EVERY * EVERY)
 
 
-QUICK = {"model.pretrain_updates": 200, "model.retrain_updates": 100}
+QUICK = {"model.pretrain_updates": 200, "model.retrain_updates": 100, "imitation.states": 40, "imitation.steps": 200}
 ONE = {"updates_per_step": 1, "batch": 256, "warmup_steps": 500}
 METHODS = {
     "ours": Method("ours: the recipe from the law", "dsact", law="linear", share=0.08),
@@ -117,6 +117,7 @@ ABLATIONS = {
     "nominal-parameters": ("pre-training on nominal parameters only", {"model.parameters": "nominal"}),
     "no-wide-starts": ("pre-training without wide starts", {"model.wide": 0.0}),
     "one-update": ("one update a step", {"updates_per_step": 1}),
+    "no-teacher": ("without a teacher", {"imitation.states": 0}),
     "critic-base": ("exact critic as base where valid", {"critic_base": "validity"}),
 }
 METHODS |= {
@@ -337,7 +338,7 @@ def _train_ours(
     critic = task.critic(method.critic) if method.law == "linear" else None
     rl.train(
         law, critic, judge.recorder, method.algorithm, budget, seed, settings=settings, on_gate=watch,
-        recorded=recorded, assurance=method.assurance(task),
+        recorded=recorded, assurance=method.assurance(task), teacher=task.teacher() if law else None,
     )  # fmt: skip
     return settings.record()
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .offset_free_mpc import OffsetFreeMpc
     from .online_mpc import OnlineMpc
     from .pid import Pid
+    from .planner import Planner
     from .preview_mpc import Preview, PreviewMpc
 
 _HOME = {
@@ -33,6 +34,7 @@ _HOME = {
     "OffsetFreeMpc": "offset_free_mpc",
     "OnlineMpc": "online_mpc",
     "Pid": "pid",
+    "Planner": "planner",
     "Preview": "preview_mpc",
     "PreviewMpc": "preview_mpc",
     "RateLimited": "composition",
@@ -52,6 +54,7 @@ __all__ = [
     "OffsetFreeMpc",
     "OnlineMpc",
     "Pid",
+    "Planner",
     "Preview",
     "PreviewMpc",
     "RateLimited",

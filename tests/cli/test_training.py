@@ -8,6 +8,8 @@ import pytest
 from yannctl import PwaLaw
 from yannctl.cli.training_command import Command
 from yannctl.cli.training_folder import published_size
+from yannctl.cli.training_teacher import teacher_section
+from yannctl.rl import GateEvent
 
 from .test_app import run
 
@@ -21,6 +23,11 @@ from .test_app import run
         (
             ["--set", "model.use=on", "--env", "Pendulum-v1"],
             "model.use: is 'on', this environment has no nominal model",
+        ),
+        (["--horizon", "5"], "--horizon: asks for a planner to imitate, but there is no law to start from"),
+        (
+            ["--horizon", "5", "--env", "Pendulum-v1"],
+            "--horizon: asks for a planner to imitate, but Pendulum-v1 has no",
         ),
         (["--rate", "10", "--log", "LOG"], "--log: is not taken by an asynchronous run"),
     ],
@@ -68,3 +75,11 @@ def test_large_published_network_is_announced(regions, said, tmp_path, monkeypat
     line = published_size(command, tmp_path)
     assert said in line
     assert bool(line) == bool(said)
+
+
+def test_page_tells_of_a_planner_that_was_imitated():
+    events = [GateEvent(0, 0, "imitated", "40 labels"), GateEvent(0, 1, "kept", "no"), GateEvent(0, 0, "rollback", "x")]
+    (section,) = teacher_section(events, 12)
+    assert "looks 12 steps ahead" in section.text
+    assert section.rows == [["0", "imitated", "40 labels"]]
+    assert teacher_section(events[1:], 12) == []

@@ -70,6 +70,22 @@ def test_law_is_the_linear_row(name):
     assert (np.abs(u - controller(x)) <= 1e-7 * span).all()
 
 
+def test_teacher_plans_on_the_plant_as_it_is_known_with_the_parameters_it_is_told(robot):
+    teacher = robot.teacher()
+    assert teacher.plant is robot.nominal
+    x = robot.test_world.x0[:2]
+    known = np.tile(robot.nominal.parameters, (2, 1))
+
+    def law(x: np.ndarray) -> np.ndarray:
+        return np.tile([0.05, 0.0], (len(x), 1))
+
+    u = teacher(x, law, known)
+    assert u.shape == (2, teacher.keep, 2)
+    np.testing.assert_array_equal(u, teacher(x, law, known))
+    assert np.abs(u - teacher(x, law, known * [2.0, 0.9, 1.0])).max() > 0.01
+    assert learning_task("pendulum-upright").teacher() is None  # linear MPC is the optimum there
+
+
 def test_judge_puts_the_filter_behind_every_policy_and_counts_what_it_does(reactor):
     hot = torch.nn.Linear(2, 1).double()
     with torch.no_grad():

@@ -32,11 +32,13 @@ from .training_folder import (
     read_recorded,
     refuse_used,
 )
+from .training_teacher import make_teacher
 
 if TYPE_CHECKING:
     import gymnasium
 
     from yannctl import rl
+    from yannctl.rl.imitation import Teacher
 
 CONTROLLER_FILE = "deployed.safetensors"
 DEFAULT_ENV = "yannctl/Pendulum-v0"
@@ -107,6 +109,16 @@ def train(
             show_default="auto",
         ),
     ] = None,
+    horizon: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="Before the first step, also imitate a planner (nonlinear MPC) on the plant's model that looks so "
+            "many steps ahead; 0: none.",
+            show_default="0",
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Run folder: logs, checkpoints.", show_default="runs/train")
     ] = None,
@@ -121,14 +133,15 @@ def train(
         from .operation import RIG_RUN, learn
 
         beside = {"--env": env, "--law": law, "--problem": problem, "--recipe": recipe, "--rate": rate, "--log": log}
-        refuse_beside_rig(Path(rig), {**beside, "--filter": filter, "--resume": resume})
+        refuse_beside_rig(Path(rig), {**beside, "--filter": filter, "--horizon": horizon, "--resume": resume})
         learn(Path(rig), steps or DEFAULT_STEPS, algorithm or Algorithm.dsact, seed or 0, changes, out or RIG_RUN, json)
         return
     output = Output(json)
     if resume is not None:
         refuse_given({
             "env": env, "law": law, "problem": problem, "algorithm": algorithm, "seed": seed, "recipe": recipe,
-            "set": changes, "rate": rate, "rig": rig, "log": log, "filter": filter, "out": out,
+            "set": changes, "rate": rate, "rig": rig, "log": log, "filter": filter, "horizon": horizon,
+            "out": out,
         })  # fmt: skip
         command, folder = _go_on(resume, steps, output), resume
     else:
@@ -137,7 +150,7 @@ def train(
         command = Command(
             env or DEFAULT_ENV, given, chosen, steps or DEFAULT_STEPS, seed or 0, profile,
             settings_changed(changes or []), rate, rig, None if log is None else f"recorded{log.suffix}",
-            filter or "auto", problem is not None,
+            filter or "auto", problem is not None, horizon or 0,
         )  # fmt: skip
         folder = out or Path("runs/train")
         refuse_used(folder)
@@ -146,12 +159,13 @@ def train(
     line = _filter_line(command, environment)
     source = folder / command.log if resume is not None and command.log is not None else log
     recorded = None if source is None else read_recorded(source, environment)
+    teacher = make_teacher(command, environment)
     if resume is None:
         begin_folder(command, law, problem, log, environment, folder)
     known = recorded.report.lines() if recorded is not None else ()
     output.line("\n".join(said for said in (line, published_size(command, folder), *known) if said))
     try:
-        result = _run(command, environment, folder, settings, recorded, output)
+        result = _run(command, environment, folder, settings, recorded, teacher, output)
     except KeyboardInterrupt:
         output.line(f"\ninterrupted; go on with: yannctl train --resume {folder}")
         raise
@@ -194,6 +208,7 @@ def _run(
     folder: Path,
     settings: "rl.TrainingSettings",
     recorded: "rl.RecordedLog | None",
+    teacher: "Teacher | None",
     output: Output,
 ) -> "rl.TrainingResult":
     """Start the run of a folder or go on with it, synchronous or not."""
@@ -230,6 +245,7 @@ def _run(
         on_gate=lambda event, _learning, _deployed: show(event),
         recorded=recorded,
         assurance=command.filter,
+        teacher=teacher,
     )
 
 
@@ -254,7 +270,10 @@ def _announce_model(
 
     updates, known = settings.model.pretrain_updates, task_of(environment).plant is not None
     if updates and model_wanted(settings, command.law, known):
-        output.line(f"first {updates} updates on the plant's model, which takes minutes; then {command.steps} steps")
+        asked = f" and {settings.imitation.states} plans on it to imitate" if command.horizon else ""
+        output.line(
+            f"first {updates} updates on the plant's model{asked}, which takes minutes; then {command.steps} steps"
+        )
 
 
 def _page(

@@ -48,6 +48,7 @@ class Command:
         log: name of the file with recorded transitions in the folder, or None.
         filter: "auto", "none" or the name of a certified loop.
         problem: whether the folder holds a problem file, from which the LQR critic is made.
+        horizon: of the planner that is imitated on the model; 0: none.
     """
 
     env: str
@@ -62,6 +63,7 @@ class Command:
     log: str | None = None
     filter: str = "auto"
     problem: bool = False
+    horizon: int = 0
 
     def write(self, folder: Path) -> None:
         """Keep it in the run's folder.

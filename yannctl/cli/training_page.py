@@ -17,6 +17,7 @@ from . import training_figures as drawn
 from .figures import save_figure
 from .report import Card, Picture, Section, write_report
 from .training_comparison import Comparison, changes, compare, operating_point
+from .training_teacher import is_imitation, teacher_section
 
 PAGE = "report.html"
 PICTURES = "pictures"
@@ -76,6 +77,7 @@ def write_training_page(
         *_courses(told),
         *_progress(told),
         *_decisions(told),
+        *teacher_section(told.result.gate_events, told.command["horizon"]),
         *_model(told),
         *_filter(told),
         _limits(told),
@@ -248,7 +250,7 @@ def _progress(told: Told) -> list[Section]:
 
 
 def _decisions(told: Told) -> list[Section]:
-    events = told.result.gate_events
+    events = [event for event in told.result.gate_events if not is_imitation(event)]
     if not events:
         return []
     shown = events
@@ -372,6 +374,7 @@ def _settings(told: Told) -> Section:
 def _command_line(command: dict[str, Any]) -> str:
     words = [f"yannctl train --env {command['env']} --algorithm {command['algorithm']} --steps {command['steps']}"]
     words.append(f"--seed {command['seed']} --filter {command['filter']}")
+    words += [f"--horizon {command['horizon']}"] if command.get("horizon") else []
     words += [f"--set {name}={value}" for name, value in command["changes"].items()]
     return " ".join([*words, *(["--law LAW"] if command["law"] else [])])
 

@@ -34,8 +34,8 @@ class GateEvent:
 
     Args:
         step: environment step at which it was taken.
-        index: number k of the test, from 1; 0 where no test was made (a rollback).
-        decision: "promoted", "kept" or "rollback".
+        index: number k of the test, from 1; 0 where no test was made (a rollback, an imitation).
+        decision: "promoted", "kept", "rollback", "imitated" or "not imitated".
         reason: one sentence.
         level: alpha_k spent on this test.
         n_starts: number of common starts.

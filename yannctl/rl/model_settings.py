@@ -1,4 +1,4 @@
-"""How a run uses the nonlinear model of its plant: each use can be switched off by itself."""
+"""How a run uses the nonlinear model of its plant, and a teacher on it: each use can be switched off by itself."""
 
 from dataclasses import dataclass
 
@@ -79,3 +79,49 @@ class ModelSettings:
         for name in ("wide", "replay_share", "final_rate", "plant_rate", "std", "final_std"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ModelError(f"model.{name}", f"got {getattr(self, name)}, expected a share from 0 to 1")
+
+
+@dataclass(frozen=True)
+class ImitationSettings:
+    """Settings of the imitation of a teacher on the model; without a teacher none of them is used.
+
+    Args:
+        states: states that the teacher is asked about before the first step of the plant; 0: none.
+        again: the same in each later training on the fitted model; 0: none.
+        rounds: the states come in so many rounds, each visited by the policy that the rounds before have made; fewer
+            in proportion where `again` is less than `states`.
+        episodes: simulated episodes of each round, side by side; many, so that rare failures are among them.
+        by_cost: share of the states that are drawn by what they cost.
+        by_regret: share that is drawn from episodes in which the policy does worse than the law, by how much; the
+            others are drawn evenly.
+        noise: deviation of the inputs in every second simulated episode, in half ranges.
+        steps: gradient steps on the labels in all; as many of them in the last round as in all others.
+        again_steps: the same in each later training.
+        batch: labels a gradient step.
+        rate: Adam rate; it falls to a hundredth of it in the last half of each round.
+    """
+
+    states: int = 4000
+    again: int = 1500
+    rounds: int = 8
+    episodes: int = 512
+    by_cost: float = 0.2
+    by_regret: float = 0.3
+    noise: float = 0.1
+    steps: int = 30_000
+    again_steps: int = 10_000
+    batch: int = 128
+    rate: float = 8e-3
+
+    def __post_init__(self) -> None:
+        at_least = {"states": 0, "again": 0, "rounds": 1, "episodes": 1, "steps": 1, "again_steps": 1, "batch": 1}
+        for name, least in at_least.items():
+            if getattr(self, name) < least:
+                raise ModelError(f"imitation.{name}", f"got {getattr(self, name)}, expected {least} or more")
+        for name in ("by_cost", "by_regret", "noise"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ModelError(f"imitation.{name}", f"got {getattr(self, name)}, expected a share from 0 to 1")
+        if self.by_cost + self.by_regret > 1.0:
+            raise ModelError("imitation.by_regret", f"and by_cost are {self.by_cost + self.by_regret}, more than all")
+        if not 0.0 < self.rate < 1.0:
+            raise ModelError("imitation.rate", f"got {self.rate}, expected a number between 0 and 1")

@@ -22,10 +22,12 @@ from yannctl.errors import ModelError
 from .belief import Belief
 from .dsact import Dsact
 from .episodes import stream_seed
+from .errors import CheckpointError
 from .evaluation import evaluate
 from .fitted_gate import Episode, FittedGate, measure_optimism
 from .gate import GateEvent
 from .identification import Estimate, ParameterModel, Transitions, identify
+from .imitation import Imitation, Teacher, adopt
 from .model_episodes import ModelEpisodes
 from .replay import Drawing, Replay
 from .settings import TrainingSettings
@@ -84,10 +86,11 @@ class ModelTraining:
 
     Args:
         run: the run; its gate becomes the fitted one.
+        teacher: who is imitated on the model, or None.
     """
 
-    def __init__(self, run: "Run") -> None:
-        task, self.settings = run.task, run.settings.model
+    def __init__(self, run: "Run", teacher: Teacher | None = None) -> None:
+        task, self.settings, self.teacher = run.task, run.settings.model, teacher
         assert task.plant is not None
         self.run, self.task, self.plant = run, task, task.plant
         self.gate = FittedGate(task, run.seed, run.settings)
@@ -96,7 +99,7 @@ class ModelTraining:
         self.memory = Replay(self.settings.capacity, task.nx, run.learning.features.size, task.nu, device=run.device)
         self.trained_on = Belief(self.plant)
         self.trainings = self.steps = self.updates = self.since = 0
-        self.rollbacks: list[GateEvent] = []
+        self.events: list[GateEvent] = []  # rollbacks and imitations since they were last logged
         if self.settings.pretrain_updates:
             run.warmup_steps = 0
 
@@ -120,7 +123,8 @@ class ModelTraining:
         Raises:
             TrainingError: if the learner diverges again and again.
         """
-        self._train(self.settings.pretrain_updates, progress)
+        own = self.run.settings.imitation
+        self._train(self.settings.pretrain_updates, own.states, own.steps, progress)
 
     def refit(self) -> None:
         """Estimate the parameters anew and, where they have moved, train on the fitted model; before each test.
@@ -135,7 +139,8 @@ class ModelTraining:
             self.gate.belief = self.gate.belief.with_estimate(estimate)
         self.gate.optimism = self._optimism()
         if self.settings.retrain_updates and self.gate.belief.moved(self.trained_on, self.settings.moved):
-            self._train(self.settings.retrain_updates)
+            own = self.run.settings.imitation
+            self._train(self.settings.retrain_updates, own.again, own.again_steps)
 
     def promoted(self) -> None:
         """Take note that the deployed policy has changed."""
@@ -166,7 +171,7 @@ class ModelTraining:
         """Counts and estimates, as JSON can hold them."""
         counts = {name: getattr(self, name) for name in ("trainings", "steps", "updates", "since")}
         believed = {"believed": _record(self.gate.belief.estimate), "trained_on": _record(self.trained_on.estimate)}
-        return counts | believed | {"added": self.memory.added}
+        return counts | believed | {"added": self.memory.added, "teacher": self.teacher is not None}
 
     def restore(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
         """Take back what `tensors` and `state` gave.
@@ -174,7 +179,15 @@ class ModelTraining:
         Args:
             tensors: of the checkpoint.
             state: of the checkpoint.
+
+        Raises:
+            CheckpointError: for a run with a teacher that goes on without one, or the other way round.
         """
+        if state.get("teacher", False) != (self.teacher is not None):
+            raise CheckpointError(
+                f"the checkpoint belongs to a run {'without' if self.teacher else 'with'} a teacher",
+                "resume with the arguments of the first run",
+            )
         rows = tensors["model.memory"]
         self.memory.table[: len(rows)] = rows
         self.memory.added = state["added"]
@@ -184,8 +197,8 @@ class ModelTraining:
         self.gate.belief = Belief(self.plant, _estimate(state["believed"]))
         self.trained_on = Belief(self.plant, _estimate(state["trained_on"]))
 
-    def _train(self, updates: int, progress: bool = False) -> None:
-        """Gradient steps on fresh simulated episodes of what the run believes now."""
+    def _train(self, updates: int, states: int, steps: int, progress: bool = False) -> None:
+        """Gradient steps on fresh simulated episodes of what the run believes now, then the teacher's part."""
         run, settings = self.run, self.settings
         rng = np.random.default_rng(stream_seed(run.seed, MODEL_STREAM, self.trainings))
         self.memory.added = 0
@@ -196,6 +209,7 @@ class ModelTraining:
         self._scale_rewards()
         rounds, best = -(-updates // settings.updates_per_round), (-np.inf, run.learner.average.value.clone())
         judges = self.task.starts(rng, JUDGES), self._draw(rng, JUDGES)
+        start = self._judge(judges) if self.teacher is not None and self.trainings else best
         # What filter and actuators make of a proposal is part of the plant, and they leave an applied input as it is.
         # With applied inputs alone the policy would run away to where no critic has ever been asked.
         drawing = Drawing((self.memory,), (run.settings.batch,), 0 if settings.proposals else None)
@@ -206,20 +220,46 @@ class ModelTraining:
             self._collect(episodes, round(settings.wide * settings.episodes))
             run.updates.make(settings.updates_per_round, drawing, run.count.reward_scale)
             if k % CHECK_ROUNDS == 0 and run.diverged():
-                self.rollbacks.append(run.rollback())
+                self.events.append(run.rollback())
             if k >= rounds // 3 and k % max(1, rounds // TRIALS) == 0:
                 best = max(best, self._judge(judges), key=lambda each: each[0])
         self.trainings, self.updates = self.trainings + 1, self.updates + rounds * settings.updates_per_round
         self.steps += episodes.steps
         self.trained_on = self.gate.belief
-        run.learner.average.value.copy_(max(best, self._judge(judges), key=lambda each: each[0])[1])
+        best = max(best, self._judge(judges), key=lambda each: each[0])
+        run.learner.average.value.copy_(best[1])
+        if start[0] > best[0]:  # what was imitated before is not lost by training on
+            best = start
+            adopt(run.learner, best[1])
+        if self.teacher is not None and states:
+            self._imitate(self.teacher, (states, steps), judges, best, rng, progress)
         self._set_rates(1.0)
         self._set_noise(0.0)
 
-    def _judge(self, judges: tuple[np.ndarray, np.ndarray]) -> tuple[float, Tensor]:
+    def _imitate(
+        self,
+        teacher: Teacher,
+        size: tuple[int, int],
+        judges: tuple[np.ndarray, np.ndarray],
+        best: tuple[float, Tensor],
+        rng: np.random.Generator,
+        progress: bool,
+    ) -> None:
+        """Fit the policy to the teacher, and go on from that if it does better on the model than training has."""
+        imitation = Imitation(self.run, teacher, self._draw, rng, *size)
+        weights = imitation.imitate(progress)
+        self.steps += imitation.model_steps
+        found, _ = self._judge(judges, weights)
+        if found > best[0]:
+            adopt(self.run.learner, weights)
+        decision = "imitated" if found > best[0] else "not imitated"
+        reason = f"{imitation.summary()}; return on the model {found:.5g}, without it {best[0]:.5g}"
+        self.events.append(GateEvent(self.run.count.step, 0, decision, reason))
+
+    def _judge(self, judges: tuple[np.ndarray, np.ndarray], weights: Tensor | None = None) -> tuple[float, Tensor]:
         """Mean return of the averaged policy on common starts, and its weights: a learner wanders, the best is kept."""
         run, length = self.run, int(self.plant.episode_steps)
-        weights = run.learner.average.value.clone()
+        weights = run.learner.average.value.clone() if weights is None else weights
         run.copy_weights(weights, run.averaged)
         returns = evaluate(run.averaged, self.plant, judges[0], length, judges[1], self.task.filter).returns
         self.steps += len(returns) * length

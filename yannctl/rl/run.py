@@ -16,6 +16,7 @@ from .device import device_of, generator_on
 from .episodes import Episodes, Transition
 from .errors import TrainingError
 from .gate import GateEvent
+from .imitation import Teacher
 from .model_training import ModelTraining, model_wanted
 from .networks import CentreLaw
 from .prior import ExactPrior
@@ -83,10 +84,10 @@ class Run:
         self.view = self.view_of(self.states())
         self.model: ModelTraining | None = None
 
-    def use_model(self) -> None:
+    def use_model(self, teacher: Teacher | None = None) -> None:
         """Let the run train on the model of its plant, if the settings want it; before anything else is done."""
         if model_wanted(self.settings, not isinstance(self.learning.base, CentreLaw), self.task.plant is not None):
-            self.model = ModelTraining(self)
+            self.model = ModelTraining(self, teacher)
             self.promotion = self.model.gate
 
     def pretrain_on_model(self, progress: bool = False) -> bool:
@@ -103,11 +104,11 @@ class Run:
         self.model.pretrain(progress)
         return True
 
-    def rolled_back(self) -> list[GateEvent]:
-        """Rollbacks while training on the model since the last call."""
+    def model_events(self) -> list[GateEvent]:
+        """Rollbacks and imitations while training on the model since the last call."""
         if self.model is None:
             return []
-        events, self.model.rollbacks = self.model.rollbacks, []
+        events, self.model.events = self.model.events, []
         return events
 
     @property

@@ -11,7 +11,7 @@ from yannctl.errors import ModelError
 from .ddpg import DdpgSettings
 from .device import DEVICES
 from .dsact import DsactSettings
-from .model_settings import ModelSettings
+from .model_settings import ImitationSettings, ModelSettings
 from .td3 import Td3Settings
 
 WORDS: dict[str, tuple[str, ...]] = {
@@ -64,6 +64,7 @@ class TrainingSettings:
             Environments, gate and filter stay on the CPU.
         tensorboard: whether to write TensorBoard events next to progress.csv.
         model: what the nonlinear model is used for beside the gate.
+        imitation: how a teacher on that model is imitated, where there is one.
         dsact: settings of DSAC-T.
         td3: settings of TD3.
         ddpg: settings of DDPG.
@@ -99,6 +100,7 @@ class TrainingSettings:
     device: str = "cpu"
     tensorboard: bool = True
     model: ModelSettings = field(default_factory=ModelSettings)
+    imitation: ImitationSettings = field(default_factory=ImitationSettings)
     dsact: DsactSettings = field(default_factory=DsactSettings)
     td3: Td3Settings = field(default_factory=Td3Settings)
     ddpg: DdpgSettings = field(default_factory=DdpgSettings)

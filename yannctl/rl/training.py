@@ -32,6 +32,7 @@ from .checkpoint import FILE_NAME, read_checkpoint, run_lock, write_checkpoint
 from .construction import ALGORITHMS
 from .errors import CheckpointError, TrainingError
 from .gate import GateEvent
+from .imitation import Teacher
 from .logs import RunLog
 from .offline import pretrain, take_recorded
 from .progress import facts_of, progress_row
@@ -96,6 +97,7 @@ def train(
     callbacks: Sequence[Callback] = (),
     recorded: RecordedLog | None = None,
     assurance: Wanted = "auto",
+    teacher: Teacher | None = None,
 ) -> TrainingResult:
     """Tune an exact law on an environment; the deployed policy never changes without passing the gate.
 
@@ -124,6 +126,10 @@ def train(
         assurance: the certified filter that every input passes before it is sent, exploration too: "auto" for the one
             whose proof covers the plant, "none", a name in `assurance.TARGETS`, or a certificate, safe set or filter.
             The gate runs behind it as well; starts outside its set are drawn again in simulation.
+        teacher: imitated on the model where the run trains on it (`controllers.Planner`, say): called as
+            `teacher(x, policy, p)` with states (n, nx), the present policy and the model's parameters at each state
+            (n, np), it gives inputs (n, nu) [physical units], or the first K of a plan from each state (n, K, nu);
+            answers that are not finite are left out. `settings.imitation` has the numbers.
 
     Returns:
         The deployed and the learning policy, and the history; `.deployed` is the raw policy, `.filtered` the same
@@ -146,7 +152,7 @@ def train(
     torch.set_num_threads(settings.threads)
     try:
         run = Run(actor, critic, env, algorithm, seed, settings, safeguard_of(env, task_of(env), assurance))
-        run.use_model()
+        run.use_model(teacher)
         rows = take_recorded(run, recorded) if recorded is not None else None
         if folder is None:
             pretrain(run, settings.pretrain_updates if recorded is not None else 0)
@@ -232,7 +238,7 @@ def _loop(run: Run, steps: int, log: RunLog, progress: bool, on_gate: OnGate | N
 def _test(run: Run, log: RunLog, seconds: float, updates: int, on_gate: OnGate | None) -> None:
     """Ask the gate, and record what it decided."""
     event = run.test()
-    for each in (*run.rolled_back(), event):
+    for each in (*run.model_events(), event):
         log.event(each, run.learning, run.deployed)
     log.row(progress_row(run, event, seconds, updates))
     if on_gate is not None:

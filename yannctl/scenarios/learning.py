@@ -34,6 +34,8 @@ from .weights import Weights
 if TYPE_CHECKING:
     import torch
 
+    from yannctl.rl.imitation import Teacher
+
 # Name -> (variant to learn on, rows that know the truth, the best attainable one first).
 TASKS = {
     "pendulum-swingup": ("nominal", ("dynamic-programming",)),
@@ -42,6 +44,12 @@ TASKS = {
     "pendulum-upright": ("nominal", ("filtered-best", "nmpc")),
     "pendulum-clipped": ("nominal", ("dynamic-programming",)),
     "runaway-published": ("nominal", ("nmpc",)),
+}
+# Horizon of the planner that is imitated, and its Runge-Kutta steps a period. On the swing-up one of 40 steps is worse
+# than the policy that it would teach (measured), and where the linear MPC is the optimum there is nothing to teach.
+PLANS: dict[str, tuple[int, int]] = {
+    "cstr-setpoint": (30, 2),
+    "robot-kappa6": (20, 1),
 }
 KNOWING = ("nmpc", "dynamic-programming", "filtered-best")
 TEST_SEED, TEST_STARTS = 2000, 100  # apart from the seeds of training (below 1000) and of tuning (1000)
@@ -165,6 +173,16 @@ class LearningTask:
         from yannctl.yann import encode_critic
 
         return encode_critic(self.problem(self.nominal), kind=kind)
+
+    def teacher(self) -> "Teacher | None":
+        """Give a planner on the model as it is known, to be imitated; None where it would not help or there is none."""
+        if self.scenario.name not in PLANS:
+            return None
+        from yannctl.controllers import Planner
+
+        horizon, substeps = PLANS[self.scenario.name]
+        low, high = self.scenario.bounds
+        return Planner(self.nominal, horizon, x_min=low, x_max=high, substeps=substeps)
 
     def rivals(self) -> dict[str, Callable[[], AbstractController]]:
         """Give the linear controllers, behind the filter where there is one, by the name of their plain row."""
