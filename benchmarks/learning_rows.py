@@ -117,7 +117,7 @@ ABLATIONS = {
     "nominal-parameters": ("pre-training on nominal parameters only", {"model.parameters": "nominal"}),
     "no-wide-starts": ("pre-training without wide starts", {"model.wide": 0.0}),
     "one-update": ("one update a step", {"updates_per_step": 1}),
-    "no-teacher": ("without a teacher", {"imitation.states": 0}),
+    "no-teacher": ("without a teacher", {"imitation.states": 0, "imitation.again": 0}),
     "critic-base": ("exact critic as base where valid", {"critic_base": "validity"}),
 }
 METHODS |= {

@@ -250,10 +250,9 @@ def _progress(told: Told) -> list[Section]:
 
 
 def _decisions(told: Told) -> list[Section]:
-    events = [event for event in told.result.gate_events if not is_imitation(event)]
+    shown = events = [event for event in told.result.gate_events if not is_imitation(event)]
     if not events:
         return []
-    shown = events
     if len(events) > MOST_DECISIONS:
         kept = {id(event) for event in events[-MOST_DECISIONS // 2 :]}
         shown = [event for event in events if id(event) in kept or event.decision != "kept"]

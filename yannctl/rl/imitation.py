@@ -8,7 +8,7 @@ states on the way, with the parameters of their episode; the policy network is f
 
 States that cost much are asked about more often, and those of episodes in which the policy does worse than the law. A
 filter may hold a policy for good that is nearly right at a border: on the robot from one start in 250, which is rare
-and yet half of what is lost.
+and yet half of what is lost. The worst of these episodes are driven again in the next round.
 
 A teacher may answer with the first K inputs of a plan. Each of them is then a label for the state that the plan passes
 on the model, which costs no solve. A tenth of the states asked is held out and measures how well the teacher is met.
@@ -44,6 +44,7 @@ Policy = Callable[[np.ndarray], np.ndarray]
 # (states (n, nx), the present policy, parameters (n, np)) -> inputs (n, nu), or the first K of plans (n, K, nu).
 Teacher = Callable[[np.ndarray, Policy, np.ndarray], np.ndarray]
 
+HARD = 32  # one episode in so many begins where the policy did worst against the law in the round before
 HELD_OUT = 10  # one state in so many is not fitted to
 STEADY, LAST_RATE = 0.5, 0.01  # share of a round at the full rate, share of it that the rate falls to
 
@@ -102,6 +103,7 @@ class Imitation:
         self.generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         self.labels = Labels(run.task.nu)
         self.model_steps = 0
+        self._hard = np.zeros((0, self.plant.nx)), np.zeros((0, len(self.plant.parameters)))
 
     def imitate(self, progress: bool = False) -> Tensor:
         """Ask and fit, round by round.
@@ -165,10 +167,14 @@ class Imitation:
         run, episodes = self.run, self.settings.episodes
         run.copy_weights(self.weights.value, run.averaged)
         x0, p = self.task.starts(self.rng, episodes), self.draw(self.rng, episodes)
+        hard = len(self._hard[0])
+        x0[:hard], p[:hard] = self._hard
         size = self.settings.noise * self.task.span / 2.0 * (np.arange(episodes) % 2)[:, None]
         x, cost, live = self._drive(self.policy, x0, p, size)
         _, of_law, _ = self._drive(self._law, x0, p, 0.0 * size)
         worse = np.nan_to_num(np.maximum((cost - of_law).sum(axis=0), 0.0))
+        hardest = np.argsort(-worse, kind="stable")[: min(episodes // HARD, int((worse > 0.0).sum()))]
+        self._hard = x0[hardest], p[hardest]
         chance = self._chances(cost, worse, live).ravel()
         chosen = self.rng.choice(chance.size, min(n, int((chance > 0.0).sum())), replace=False, p=chance)
         return x.reshape(-1, self.plant.nx)[chosen], p[chosen % episodes]

@@ -97,6 +97,7 @@ class ImitationSettings:
         noise: deviation of the inputs in every second simulated episode, in half ranges.
         steps: gradient steps on the labels in all; as many of them in the last round as in all others.
         again_steps: the same in each later training.
+        polish: updates of the learner afterwards, at the rates of those beside the plant.
         batch: labels a gradient step.
         rate: Adam rate; it falls to a hundredth of it in the last half of each round.
     """
@@ -106,15 +107,25 @@ class ImitationSettings:
     rounds: int = 8
     episodes: int = 512
     by_cost: float = 0.2
-    by_regret: float = 0.3
+    by_regret: float = 0.2
     noise: float = 0.1
     steps: int = 30_000
     again_steps: int = 10_000
+    polish: int = 1600
     batch: int = 128
     rate: float = 8e-3
 
     def __post_init__(self) -> None:
-        at_least = {"states": 0, "again": 0, "rounds": 1, "episodes": 1, "steps": 1, "again_steps": 1, "batch": 1}
+        at_least = {
+            "states": 0,
+            "again": 0,
+            "rounds": 1,
+            "episodes": 1,
+            "steps": 1,
+            "again_steps": 1,
+            "polish": 0,
+            "batch": 1,
+        }
         for name, least in at_least.items():
             if getattr(self, name) < least:
                 raise ModelError(f"imitation.{name}", f"got {getattr(self, name)}, expected {least} or more")

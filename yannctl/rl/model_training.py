@@ -43,6 +43,7 @@ FEWEST_EPISODES = 2  # of which they may come, or a plant that differs from one 
 EPISODES = 20  # latest episodes that the model is held against
 STEADY = 0.6  # of a training on the model before the rates fall
 TRIALS, JUDGES = 15, 128  # how often the averaged policy is judged in a training on the model, on so many starts
+STRICT, POLISHED = 512, 5  # starts and occasions of the same where a teacher is imitated: its failures are rare
 LEAST_STD = 1e-3  # half ranges
 CHECK_ROUNDS = 25  # rounds between two looks for divergence
 
@@ -217,44 +218,54 @@ class ModelTraining:
             late = max(0.0, (k / rounds - STEADY) / (1.0 - STEADY))
             self._set_rates(settings.final_rate**late)
             self._set_noise(late)
-            self._collect(episodes, round(settings.wide * settings.episodes))
-            run.updates.make(settings.updates_per_round, drawing, run.count.reward_scale)
-            if k % CHECK_ROUNDS == 0 and run.diverged():
-                self.events.append(run.rollback())
+            self._round(episodes, drawing, k)
             if k >= rounds // 3 and k % max(1, rounds // TRIALS) == 0:
                 best = max(best, self._judge(judges), key=lambda each: each[0])
-        self.trainings, self.updates = self.trainings + 1, self.updates + rounds * settings.updates_per_round
-        self.steps += episodes.steps
         self.trained_on = self.gate.belief
         best = max(best, self._judge(judges), key=lambda each: each[0])
         run.learner.average.value.copy_(best[1])
         if start[0] > best[0]:  # what was imitated before is not lost by training on
-            best = start
-            adopt(run.learner, best[1])
+            adopt(run.learner, start[1])
         if self.teacher is not None and states:
-            self._imitate(self.teacher, (states, steps), judges, best, rng, progress)
+            judges = self.task.starts(rng, STRICT), self._draw(rng, STRICT)
+            if self._imitate(Imitation(run, self.teacher, self._draw, rng, states, steps), judges, progress):
+                self._polish(episodes, drawing, judges)
+        self.trainings, self.steps = self.trainings + 1, self.steps + episodes.steps
         self._set_rates(1.0)
         self._set_noise(0.0)
 
-    def _imitate(
-        self,
-        teacher: Teacher,
-        size: tuple[int, int],
-        judges: tuple[np.ndarray, np.ndarray],
-        best: tuple[float, Tensor],
-        rng: np.random.Generator,
-        progress: bool,
-    ) -> None:
+    def _round(self, episodes: ModelEpisodes, drawing: Drawing, k: int) -> None:
+        """A step of all simulated episodes and the updates that follow."""
+        settings, run = self.settings, self.run
+        self._collect(episodes, round(settings.wide * settings.episodes))
+        run.updates.make(settings.updates_per_round, drawing, run.count.reward_scale)
+        self.updates += settings.updates_per_round
+        if k % CHECK_ROUNDS == 0 and run.diverged():
+            self.events.append(run.rollback())
+
+    def _imitate(self, imitation: Imitation, judges: tuple[np.ndarray, np.ndarray], progress: bool) -> bool:
         """Fit the policy to the teacher, and go on from that if it does better on the model than training has."""
-        imitation = Imitation(self.run, teacher, self._draw, rng, *size)
+        before, _ = self._judge(judges)
         weights = imitation.imitate(progress)
         self.steps += imitation.model_steps
         found, _ = self._judge(judges, weights)
-        if found > best[0]:
+        if found > before:
             adopt(self.run.learner, weights)
-        decision = "imitated" if found > best[0] else "not imitated"
-        reason = f"{imitation.summary()}; return on the model {found:.5g}, without it {best[0]:.5g}"
+        decision = "imitated" if found > before else "not imitated"
+        reason = f"{imitation.summary()}; return on the model {found:.5g}, without it {before:.5g}"
         self.events.append(GateEvent(self.run.count.step, 0, decision, reason))
+        return found > before
+
+    def _polish(self, episodes: ModelEpisodes, drawing: Drawing, judges: tuple[np.ndarray, np.ndarray]) -> None:
+        """Slow updates of what was imitated: unlike the teacher, the critics know what the filter makes of an input."""
+        best = self._judge(judges)
+        rounds = self.run.settings.imitation.polish // self.settings.updates_per_round
+        self._set_rates(self.settings.plant_rate)
+        for k in range(rounds):
+            self._round(episodes, drawing, k)
+            if k % max(1, rounds // POLISHED) == 0 or k == rounds - 1:
+                best = max(best, self._judge(judges), key=lambda each: each[0])
+        self.run.learner.average.value.copy_(best[1])
 
     def _judge(self, judges: tuple[np.ndarray, np.ndarray], weights: Tensor | None = None) -> tuple[float, Tensor]:
         """Mean return of the averaged policy on common starts, and its weights: a learner wanders, the best is kept."""
