@@ -64,8 +64,8 @@ def teacher_section(events: "Sequence[GateEvent]", horizon: int) -> list[Section
         return []
     text = (
         f"A planner that looks {horizon} steps ahead on the model was asked about states that the policy passes in "
-        "simulated episodes, and the policy was fitted to its answers. The learner went on from that only where it did "
-        "better on the model; the gate tested it like any other."
+        "simulated episodes, and the policy was fitted to its answers; slow updates of the learner followed. It "
+        "went on from that only where it did better on the model, and the gate tested it like any other."
     )
     return [Section("A planner on the model", text, ("step", "outcome", "labels, and how well they are met"), rows)]
 

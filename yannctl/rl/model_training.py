@@ -9,6 +9,7 @@ Beside the plant the two memories are mixed. Where the model's form does not hol
 learner explores the plant at full rates as it would without a model.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -228,8 +229,8 @@ class ModelTraining:
             adopt(run.learner, start[1])
         if self.teacher is not None and states:
             judges = self.task.starts(rng, STRICT), self._draw(rng, STRICT)
-            if self._imitate(Imitation(run, self.teacher, self._draw, rng, states, steps), judges, progress):
-                self._polish(episodes, drawing, judges)
+            imitation = Imitation(run, self.teacher, self._draw, rng, states, steps)
+            self._imitate(imitation, judges, lambda k: self._round(episodes, drawing, k), progress)
         self.trainings, self.steps = self.trainings + 1, self.steps + episodes.steps
         self._set_rates(1.0)
         self._set_noise(0.0)
@@ -243,29 +244,38 @@ class ModelTraining:
         if k % CHECK_ROUNDS == 0 and run.diverged():
             self.events.append(run.rollback())
 
-    def _imitate(self, imitation: Imitation, judges: tuple[np.ndarray, np.ndarray], progress: bool) -> bool:
-        """Fit the policy to the teacher, and go on from that if it does better on the model than training has."""
-        before, _ = self._judge(judges)
-        weights = imitation.imitate(progress)
-        self.steps += imitation.model_steps
-        found, _ = self._judge(judges, weights)
-        if found > before:
-            adopt(self.run.learner, weights)
-        decision = "imitated" if found > before else "not imitated"
-        reason = f"{imitation.summary()}; return on the model {found:.5g}, without it {before:.5g}"
-        self.events.append(GateEvent(self.run.count.step, 0, decision, reason))
-        return found > before
+    def _imitate(
+        self,
+        imitation: Imitation,
+        judges: tuple[np.ndarray, np.ndarray],
+        polish: Callable[[int], None],
+        progress: bool,
+    ) -> None:
+        """Fit the policy to the teacher, and go on from that if it does better on the model than training has.
 
-    def _polish(self, episodes: ModelEpisodes, drawing: Drawing, judges: tuple[np.ndarray, np.ndarray]) -> None:
-        """Slow updates of what was imitated: unlike the teacher, the critics know what the filter makes of an input."""
-        best = self._judge(judges)
-        rounds = self.run.settings.imitation.polish // self.settings.updates_per_round
+        Slow updates follow: unlike the teacher, the critics know what the filter makes of an input.
+        """
+        run, before = self.run, self._judge(judges)[0]
+        kept = run.snapshot()
+        adopt(run.learner, imitation.imitate(progress))
+        self.steps += imitation.model_steps
+        first = best = self._judge(judges)
+        rounds = run.settings.imitation.polish // self.settings.updates_per_round
         self._set_rates(self.settings.plant_rate)
         for k in range(rounds):
-            self._round(episodes, drawing, k)
+            polish(k)
             if k % max(1, rounds // POLISHED) == 0 or k == rounds - 1:
                 best = max(best, self._judge(judges), key=lambda each: each[0])
-        self.run.learner.average.value.copy_(best[1])
+        run.learner.average.value.copy_(best[1])
+        better = best[0] > before
+        for name, tensor in run.learner.tensors().items() if not better else ():
+            tensor.copy_(kept[name])
+        reason = (
+            f"{imitation.summary()}; return on the model {first[0]:.5g}, after {rounds} rounds of slow updates "
+            f"{best[0]:.5g}, without it {before:.5g}"
+        )
+        decision = "imitated" if better else "not imitated"
+        self.events.append(GateEvent(run.count.step, 0, decision, reason))
 
     def _judge(self, judges: tuple[np.ndarray, np.ndarray], weights: Tensor | None = None) -> tuple[float, Tensor]:
         """Mean return of the averaged policy on common starts, and its weights: a learner wanders, the best is kept."""

@@ -85,7 +85,11 @@ class Run:
         self.model: ModelTraining | None = None
 
     def use_model(self, teacher: Teacher | None = None) -> None:
-        """Let the run train on the model of its plant, if the settings want it; before anything else is done."""
+        """Let the run train on the model of its plant, if the settings want it; before anything else is done.
+
+        Args:
+            teacher: who is imitated on that model, or None.
+        """
         if model_wanted(self.settings, not isinstance(self.learning.base, CentreLaw), self.task.plant is not None):
             self.model = ModelTraining(self, teacher)
             self.promotion = self.model.gate
