@@ -76,7 +76,7 @@ def test_answers_that_are_not_finite_are_dropped_and_counted(env, settings):
     def teacher(x, policy, p):
         return np.where(x > 0, np.nan, known_law(x, policy, p))
 
-    fitted = imitation(env, settings, teacher)
+    fitted = imitation(env, settings, teacher, steps=6)
     fitted.imitate()
     labels = fitted.labels
     assert labels.asked == 200
