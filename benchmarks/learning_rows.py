@@ -88,8 +88,13 @@ class Method:
 
 QUICK = {"model.pretrain_updates": 200, "model.retrain_updates": 100, "imitation.states": 40, "imitation.steps": 200}
 ONE = {"updates_per_step": 1, "batch": 256, "warmup_steps": 500}
+# The form on which the ablations were made; what they say of its wide starts, and the teacher, made the present one.
+FIRST = {"model.wide": 0.25, "imitation.states": 0, "imitation.again": 0}
 METHODS = {
     "ours": Method("ours: the recipe from the law", "dsact", law="linear", share=0.08),
+    "ours-first": Method(
+        "ours in its first form, base of the ablations", "dsact", changes=FIRST, law="linear", share=0.08
+    ),
     "ours-tuned": Method("ours: the recipe from the tuned law", "dsact", law="tuned", share=0.08),
     "dsact-scratch": Method("DSAC-T from scratch, 1 update a step", "dsact", changes=ONE),
     "td3-scratch": Method("TD3 from scratch, 1 update a step", "td3", changes=ONE),
@@ -115,14 +120,17 @@ ABLATIONS = {
     "no-model-replay": ("no steps of the model in the batches", {"model.replay_share": 0.0}),
     "learner-acts": ("the learning policy acts", {"model.behaviour": "learning"}),
     "nominal-parameters": ("pre-training on nominal parameters only", {"model.parameters": "nominal"}),
-    "no-wide-starts": ("pre-training without wide starts", {"model.wide": 0.0}),
+    "no-wide-starts": ("without wide starts: the present form without its teacher", {"model.wide": 0.0}),
     "one-update": ("one update a step", {"updates_per_step": 1}),
-    "no-teacher": ("without a teacher", {"imitation.states": 0, "imitation.again": 0}),
     "critic-base": ("exact critic as base where valid", {"critic_base": "validity"}),
 }
 METHODS |= {
     name: Method(
-        f"ablation: {title}", "dsact", changes=changes, law="" if name == "scratch-same-model" else "linear", share=0.1
+        f"ablation: {title}",
+        "dsact",
+        changes={**FIRST, **changes},
+        law="" if name == "scratch-same-model" else "linear",
+        share=0.1,
     )
     for name, (title, changes) in ABLATIONS.items()
 }

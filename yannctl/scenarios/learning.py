@@ -46,11 +46,9 @@ TASKS = {
     "runaway-published": ("nominal", ("nmpc",)),
 }
 # Horizon of the planner that is imitated, and its Runge-Kutta steps a period. On the swing-up one of 40 steps is worse
-# than the policy that it would teach (measured), and where the linear MPC is the optimum there is nothing to teach.
-PLANS: dict[str, tuple[int, int]] = {
-    "cstr-setpoint": (30, 2),
-    "robot-kappa6": (20, 1),
-}
+# than the policy that it would teach (measured), on the reactor the learner closes 99 % of the gap by itself, and where
+# the linear MPC is the optimum there is nothing to teach.
+PLANS: dict[str, tuple[int, int]] = {"robot-kappa6": (20, 1)}
 KNOWING = ("nmpc", "dynamic-programming", "filtered-best")
 TEST_SEED, TEST_STARTS = 2000, 100  # apart from the seeds of training (below 1000) and of tuning (1000)
 AGREEMENT = 1e-9  # relative: a condition's range and the plant's own
