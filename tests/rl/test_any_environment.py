@@ -98,9 +98,22 @@ def test_settings_are_read_back(name):
         ("compile", 1),
         ("warmup", 3),
         ("width", True),
+        ("batch", 2.5),
+        ("imitation.rounds", None),
+        ("gamma", None),
+        ("reward_scale", "one"),
     ):
         with pytest.raises(ModelError, match=name):
             settings.changed({name: value})
+
+
+def test_numbers_that_are_checked_together_are_changed_together():
+    changes = {"imitation.by_cost": 0.9, "imitation.by_regret": 0.05, "model.episodes": 10**6, "model.capacity": 10**7}
+    settings = TrainingSettings().changed(changes)
+    assert (settings.imitation.by_cost, settings.model.episodes) == (0.9, 10**6)
+    assert TrainingSettings.of_record(settings.record()) == settings
+    with pytest.raises(ModelError, match=r"model.capacity: got 9, fewer than the 64 model.episodes"):
+        settings.changed({"model.capacity": 9, "model.episodes": 64})
 
 
 def test_callbacks_are_told_everything(env, law, small, tmp_path):

@@ -77,6 +77,8 @@ class ModelSettings:
             least = at_least.get(name, 0)
             if getattr(self, name) < least:
                 raise ModelError(f"model.{name}", f"got {getattr(self, name)}, expected {least} or more")
+        if self.capacity < self.episodes:
+            raise ModelError("model.capacity", f"got {self.capacity}, fewer than the {self.episodes} model.episodes")
         for name in ("wide", "replay_share", "final_rate", "plant_rate", "std", "final_std"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ModelError(f"model.{name}", f"got {getattr(self, name)}, expected a share from 0 to 1")

@@ -4,6 +4,7 @@ import dataclasses
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import Any
 
 from yannctl.errors import ModelError
@@ -154,15 +155,19 @@ class TrainingSettings:
             ModelError: for a name that is no setting, or a value of another kind than the setting's.
         """
         own: dict[str, Any] = {}
+        parts: dict[str, dict[str, Any]] = {}  # changed at once, since some numbers are checked together
         for name, value in values.items():
             part, _, inner = name.partition(".")
             target = own.get(part, getattr(self, part, None)) if inner else self
             if not dataclasses.is_dataclass(target) or isinstance(target, type):
                 raise _unknown(name)
-            if (inner or part) not in {field.name for field in dataclasses.fields(target)}:
+            kinds = {field.name: field.type for field in dataclasses.fields(target)}
+            if (inner or part) not in kinds:
                 raise _unknown(name)
-            _check_kind(name, getattr(target, inner or part), value)
-            own[part] = dataclasses.replace(target, **{inner: value}) if inner else value
+            _check_kind(name, kinds[inner or part], getattr(target, inner or part), value)
+            (parts.setdefault(part, {}) if inner else own)[inner or part] = value
+        for part, inner_values in parts.items():
+            own[part] = dataclasses.replace(own.get(part, getattr(self, part)), **inner_values)
         return dataclasses.replace(self, **own)
 
 
@@ -243,15 +248,19 @@ PROFILES: dict[str, dict[str, Any]] = {
 }
 
 
-def _check_kind(name: str, old: Any, value: Any) -> None:
+def _check_kind(name: str, kind: Any, old: Any, value: Any) -> None:
     """Refuse a word or a number that is not finite where a number stands, a number where a word stands."""
     if isinstance(old, bool) or isinstance(value, bool):
         if not (isinstance(old, bool) and isinstance(value, bool)):
             raise ModelError(
                 name, f"got {value!r}, expected {'true or false' if isinstance(old, bool) else 'no truth'}"
             )
-    elif isinstance(old, int | float):
-        if value is not None and not (isinstance(value, int | float) and math.isfinite(value)):
+    elif kind is int:
+        if not isinstance(value, Integral):
+            raise ModelError(name, f"got {value!r}, expected a whole number")
+    elif old is None or isinstance(old, int | float):
+        nothing = value is None and kind == float | None
+        if not nothing and not (isinstance(value, int | float) and math.isfinite(value)):
             raise ModelError(name, f"got {value!r}, expected a finite number")
     elif isinstance(old, str) and not isinstance(value, str):
         raise ModelError(name, f"got {value!r}, expected a word")
