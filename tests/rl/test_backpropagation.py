@@ -93,7 +93,7 @@ def test_an_update_reads_nothing_back(env, law, small, algorithm):
     run = Run(law, None, env, algorithm, 0, small)
     while run.count.step < 20:
         run.advance(run.warmup())
-    batches = list(run.replay.batches(4, 8, 1.0, run.generator))
+    batches = list(run.replay.drawing(8).batches(4, 1.0, run.generator))
     with NothingReadBack():
         for batch in batches:
             run.learner.update(batch)

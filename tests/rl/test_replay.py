@@ -16,7 +16,7 @@ def row(value: float, live: float = 1.0) -> torch.Tensor:
 def test_columns_keep_their_place_and_rewards_are_scaled():
     replay = Replay(4, 2, 3, 1)
     replay.add(row(1.0))
-    (batch,) = replay.batches(1, 5, 10.0, torch.Generator().manual_seed(0))
+    (batch,) = replay.drawing(5).batches(1, 10.0, torch.Generator().manual_seed(0))
     assert batch.x.shape == (5, 2)
     assert batch.phi.shape == (5, 3)
     names = ("x", "phi", "a", "proposed", "base", "reward", "live", "weight", "x1", "phi1", "base1", "weight1")
@@ -31,7 +31,7 @@ def test_every_second_action_of_a_batch_may_be_the_proposal():
         replay = Replay(4, 2, 3, 1, proposals)
         for value in range(4):
             replay.add(row(float(value)))
-        batches += replay.batches(1, 7, 1.0, torch.Generator().manual_seed(0))
+        batches += replay.drawing(7).batches(1, 1.0, torch.Generator().manual_seed(0))
     plain, mixed = batches
     assert torch.equal(plain.a, plain.x[:, :1] + 0.02)
     assert torch.equal(mixed.a[::2], plain.a[::2])
@@ -44,7 +44,7 @@ def test_ring_overwrites_the_oldest():
     for value in range(5):
         replay.add(row(float(value)))
     assert len(replay) == 3
-    (batch,) = replay.batches(1, 200, 1.0, torch.Generator().manual_seed(0))
+    (batch,) = replay.drawing(200).batches(1, 1.0, torch.Generator().manual_seed(0))
     assert set(batch.x[:, 0].tolist()) == {2.0, 3.0, 4.0}
 
 
@@ -53,7 +53,7 @@ def test_same_generator_same_batches():
     for value in range(10):
         replay.add(row(float(value)))
     draws = [
-        torch.stack([batch.x for batch in replay.batches(3, 4, 1.0, torch.Generator().manual_seed(7))])
+        torch.stack([batch.x for batch in replay.drawing(4).batches(3, 1.0, torch.Generator().manual_seed(7))])
         for _ in range(2)
     ]
     assert torch.equal(*draws)

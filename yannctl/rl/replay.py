@@ -163,20 +163,6 @@ class Replay:
         other.table = table
         return other
 
-    def batches(self, n: int, size: int, reward_scale: float, generator: torch.Generator) -> Iterator[Batch]:
-        """Draw batches with replacement.
-
-        Args:
-            n: number of batches.
-            size: transitions in each.
-            reward_scale: factor on the rewards.
-            generator: source of the draw.
-
-        Returns:
-            The batches.
-        """
-        return self.drawing(size).batches(n, reward_scale, generator)
-
     def drawing(self, size: int) -> "Drawing":
         """How batches are drawn from this memory alone.
 
