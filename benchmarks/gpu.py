@@ -188,7 +188,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--parts", default=",".join(PARTS), help=f"some of {','.join(PARTS)}")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the report to this file")
     options = parser.parse_args(arguments)
-    report = run(tuple(options.parts.split(",")))
+    parts = tuple(options.parts.split(","))
+    if unknown := set(parts) - set(PARTS):
+        parser.error(f"--parts: {', '.join(sorted(unknown))} is none of {', '.join(PARTS)}")
+    report = run(parts)
     print(table(report))
     if options.json and report["gpu"] is not None:
         write_whole(options.json, (json.dumps(report, indent=1) + "\n").encode())
