@@ -29,6 +29,11 @@ from .test_app import run
             ["--horizon", "5", "--env", "Pendulum-v1"],
             "--horizon: asks for a planner to imitate, but Pendulum-v1 has no",
         ),
+        (
+            ["--horizon", "5", "--problem", "nowhere.toml", "--set", "model.use=off"],
+            "--horizon: asks for a planner to imitate, but model.use is 'off'",
+        ),
+        (["--set", "batch=2.5"], "batch: got 2.5, expected a whole number"),
         (["--rate", "10", "--log", "LOG"], "--log: is not taken by an asynchronous run"),
     ],
 )

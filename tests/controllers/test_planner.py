@@ -44,6 +44,8 @@ def test_a_state_without_a_finite_roll_out_has_no_plan():
     u = Planner(PLANT, N, KEEP)(np.array([[1.0, 0.0], [-1.0, 0.0]]), lost, np.zeros((2, 0)))
     assert np.isnan(u[0]).all()
     assert np.isfinite(u[1]).all()
+    nowhere = Planner(PLANT, N, KEEP)(np.ones((2, 2)), lambda x: np.full((len(x), 1), np.nan), np.zeros((2, 0)))
+    assert np.isnan(nowhere).all()
 
 
 def test_parameters_of_each_state_and_shared_limits_hold():

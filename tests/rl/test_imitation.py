@@ -52,6 +52,13 @@ def imitation(env, settings, teacher, states=200, steps=800) -> Imitation:
     return Imitation(run, teacher, lambda rng, n: np.tile(env.plant.parameters, (n, 1)), rng, states, steps)
 
 
+def trained_on_the_model(env, settings, teacher) -> Run:
+    run = Run(Gain(0.3), None, env, "dsact", 0, settings)
+    run.use_model(teacher)
+    assert run.pretrain_on_model()
+    return run
+
+
 @pytest.mark.parametrize("teacher", [known_law, along_the_plan])
 def test_a_known_law_is_found_again(env, settings, teacher):
     fitted = imitation(env, settings, teacher)
@@ -128,40 +135,50 @@ def test_the_better_policy_is_deployed_through_the_gate(env, settings):
     assert gained > law + 0.95 * (best - law)
 
 
-def test_a_bad_teacher_changes_nothing_that_is_deployed(env, settings):
-    def teacher(x, policy, p):
-        return 3.0 * np.sign(x)
-
+def test_a_bad_teacher_changes_nothing(env, settings):
     with_it, without = (
-        train(Gain(0.3), None, env, steps=1, settings=settings, teacher=each) for each in (teacher, None)
+        trained_on_the_model(env, settings, each) for each in (lambda x, policy, p: 3.0 * np.sign(x), None)
     )
-    assert with_it.gate_events[0].decision == "not imitated"
-    assert with_it.gate_events[1:] == without.gate_events
-    same = (digest(dict(each.deployed.learned.state_dict())) for each in (with_it, without))
-    assert len(set(same)) == 1
+    assert [event.decision for event in with_it.model_events()] == ["not imitated"]
+    assert digest(with_it.learner.tensors()) == digest(without.learner.tensors())
+    assert with_it.learner.metrics() == without.learner.metrics()
+    assert with_it.test() == without.test()
+
+
+def test_steps_of_all_rounds_are_those_asked_for(env, settings):
+    for rounds, steps in ((1, [60]), (2, [30, 30]), (4, [10, 10, 10, 30])):
+        fitted = imitation(env, settings, known_law, steps=60)
+        assert [fitted._steps_of(k, rounds) for k in range(rounds)] == steps
+
+
+def test_a_policy_that_cannot_imitate_is_refused_before_any_training(env, settings, monkeypatch):
+    run = Run(Gain(0.3), None, env, "dsact", 0, settings)
+    monkeypatch.setattr(run.learner.actor, "network", torch.nn.Linear(1, 1))
+    with pytest.raises(ModelError, match=r"teacher.*cannot be imitated by this policy"):
+        run.use_model(known_law)
 
 
 def test_without_states_the_teacher_is_not_asked(env, settings):
     def teacher(x, policy, p):
         raise AssertionError
 
-    train(Gain(0.3), None, env, steps=1, settings=settings.changed({"imitation.states": 0}), teacher=teacher)
+    assert not trained_on_the_model(env, settings.changed({"imitation.states": 0}), teacher).model_events()
 
 
 def test_resumed_run_is_the_unbroken_run(small, tmp_path):
     env = PlantEnvironment(Geared().perturbed({"gear": 0.8}))
-    own = replace(OWN, states=30, again=20, steps=60, again_steps=30)
+    own = replace(OWN, states=30, again=20, steps=60, again_steps=30, polish=4)
     settings = replace(small, width=16, batch=32, model=MODEL, imitation=own)
 
     def run(name, steps, resume=False, teacher=known_law):
         where = {"resume" if resume else "run_dir": tmp_path / name}
         return train(Gain(0.1), None, env, steps=steps, settings=settings, teacher=teacher, **where)
 
-    whole = run("whole", 40)
+    whole = run("whole", 28)
     run("half", 8)  # after the first imitation, before that on the fitted model
     with pytest.raises(CheckpointError, match="teacher"):
-        run("half", 40, resume=True, teacher=None)
-    resumed = run("half", 40, resume=True)
+        run("half", 28, resume=True, teacher=None)
+    resumed = run("half", 28, resume=True)
     (tensors, state), (tensors2, state2) = (read_checkpoint(tmp_path / name) for name in ("whole", "half"))
     assert digest(tensors) == digest(tensors2)
     assert (state["events"], state["model"]) == (state2["events"], state2["model"])

@@ -159,7 +159,7 @@ def train(
     line = _filter_line(command, environment)
     source = folder / command.log if resume is not None and command.log is not None else log
     recorded = None if source is None else read_recorded(source, environment)
-    teacher = make_teacher(command, environment)
+    teacher = make_teacher(command, environment, settings)
     if resume is None:
         begin_folder(command, law, problem, log, environment, folder)
     known = recorded.report.lines() if recorded is not None else ()

@@ -11,18 +11,19 @@ from .training_command import Command, Recipe
 if TYPE_CHECKING:
     import gymnasium
 
-    from yannctl.rl import GateEvent
+    from yannctl.rl import GateEvent, TrainingSettings
     from yannctl.rl.imitation import Teacher
 
 KEPT = 5  # inputs of each plan that the policy is fitted to
 
 
-def make_teacher(command: Command, environment: "gymnasium.Env") -> "Teacher | None":
+def make_teacher(command: Command, environment: "gymnasium.Env", settings: "TrainingSettings") -> "Teacher | None":
     """The planner that is imitated on the model of the environment's plant, as its data sheet says.
 
     Args:
         command: what was asked for.
         environment: the environment.
+        settings: of the run.
 
     Returns:
         The planner, or None where none was asked for.
@@ -41,6 +42,7 @@ def make_teacher(command: Command, environment: "gymnasium.Env") -> "Teacher | N
         "there is no law to start from": not command.law,
         "an asynchronous run does not train on the model": command.rate is not None or command.rig is not None,
         "the published recipe does not train on the model": command.profile == Recipe.published,
+        "model.use is 'off'": settings.model.use == "off",
     }
     for reason, so in wrong.items():
         if so:

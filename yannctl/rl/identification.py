@@ -85,6 +85,24 @@ class Estimate:
         """Standard errors (np,)."""
         return np.sqrt(np.diag(self.covariance))
 
+    def record(self) -> dict[str, Any]:
+        """The estimate as JSON can hold it."""
+        arrays = {name: getattr(self, name).tolist() for name in ("p", "covariance", "error")}
+        return arrays | {"n": self.n, "doubt": self.doubt, "form_holds": self.form_holds}
+
+    @classmethod
+    def of_record(cls, record: dict[str, Any]) -> "Estimate":
+        """Read back what `record` gave.
+
+        Args:
+            record: the estimate as JSON holds it.
+
+        Returns:
+            The estimate.
+        """
+        p, covariance, error = (np.array(record[name]) for name in ("p", "covariance", "error"))
+        return cls(p, covariance, record["n"], error, record["doubt"], record["form_holds"])
+
 
 class ParameterModel:
     """The model's step with its derivative by the uncertain parameters.

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from yannctl.errors import ModelError
@@ -38,7 +38,6 @@ from .networks import Actor
 from .simulation import Simulation, Variation
 
 if TYPE_CHECKING:
-    from .learner import AbstractLearner
     from .run import Run
 
 Policy = Callable[[np.ndarray], np.ndarray]
@@ -89,9 +88,7 @@ class Imitation:
     def __init__(
         self, run: "Run", teacher: Teacher, draw: Draw, rng: np.random.Generator, states: int, steps: int
     ) -> None:
-        network = run.learner.actor.network
-        if not isinstance(network, Actor):
-            raise ModelError("teacher", "cannot be imitated by this policy", remedy="use settings.actor 'residual'")
+        network = imitating(run.learner.actor.network)
         assert run.task.plant is not None
         self.run, self.task, self.plant, self.teacher, self.draw, self.rng = (
             run, run.task, run.task.plant, teacher, draw, rng,
@@ -127,10 +124,15 @@ class Imitation:
                 x, p = self._visit(self.states * (k + 1) // rounds - self.states * k // rounds)
                 self._ask(x, p)
                 bar.update(len(x))
-                last = k == rounds - 1
-                self._fit(self.steps // 2 if last and rounds > 1 else self.steps // (2 * max(1, rounds - 1)))
+                self._fit(self._steps_of(k, rounds))
         self._settle_noise()
         return self.weights.value.clone()
+
+    def _steps_of(self, k: int, rounds: int) -> int:
+        """Gradient steps of a round: as many in the last as in all others."""
+        if rounds == 1:
+            return self.steps
+        return self.steps // 2 if k == rounds - 1 else self.steps // (2 * (rounds - 1))
 
     def error(self) -> float:
         """Root mean square difference from the teacher on the states held out, as a share of the input ranges."""
@@ -281,14 +283,18 @@ class Imitation:
         self.network.log_std.bias.copy_(log_std.mean(0))
 
 
-def adopt(learner: "AbstractLearner", weights: Tensor) -> None:
-    """Let a learner go on from other weights of its policy, at rest: target and average are the same.
+def imitating(network: nn.Module) -> Actor:
+    """The policy network that is to be fitted to a teacher.
 
     Args:
-        learner: the learner.
-        weights: flat weights of its policy network.
+        network: of the learner.
+
+    Returns:
+        The same.
+
+    Raises:
+        ModelError: for one that cannot be.
     """
-    for place in (learner.actor.weights.value, learner.actor.target_weights.value, learner.average.value):
-        place.copy_(weights)
-    for tensor in learner.actor.adam.tensors("adam").values():
-        tensor.zero_()
+    if not isinstance(network, Actor):
+        raise ModelError("teacher", "cannot be imitated by this policy", remedy="use settings.actor 'residual'")
+    return network

@@ -122,6 +122,17 @@ class AbstractLearner(ABC):
             self.critic.follow(rates.target_rate)
             self.average.take(self._share.value)
 
+    def adopt(self, weights: Tensor) -> None:
+        """Go on from other weights of the policy, at rest: target and average are the same.
+
+        Args:
+            weights: flat weights of its network.
+        """
+        for place in (self.actor.weights.value, self.actor.target_weights.value, self.average.value):
+            place.copy_(weights)
+        for tensor in self.actor.adam.tensors("adam").values():
+            tensor.zero_()
+
     def dial(self, value: float) -> Dial:
         """A number of this learner that the host may change.
 

@@ -25,11 +25,12 @@ from .dsact import Dsact
 from .episodes import stream_seed
 from .errors import CheckpointError
 from .evaluation import evaluate
-from .fitted_gate import Episode, FittedGate, measure_optimism
+from .fitted_gate import FittedGate, measure_optimism
 from .gate import GateEvent
-from .identification import Estimate, ParameterModel, Transitions, identify
-from .imitation import Imitation, Teacher, adopt
+from .identification import Estimate, ParameterModel, identify
+from .imitation import Imitation, Teacher, imitating
 from .model_episodes import ModelEpisodes
+from .plant_data import latest_episodes, latest_transitions
 from .replay import Drawing, Replay
 from .settings import TrainingSettings
 from .stochastic import gaussian_entropy
@@ -89,9 +90,14 @@ class ModelTraining:
     Args:
         run: the run; its gate becomes the fitted one.
         teacher: who is imitated on the model, or None.
+
+    Raises:
+        ModelError: for a teacher of a policy that cannot imitate one.
     """
 
     def __init__(self, run: "Run", teacher: Teacher | None = None) -> None:
+        if teacher is not None:
+            imitating(run.learner.actor.network)
         task, self.settings, self.teacher = run.task, run.settings.model, teacher
         assert task.plant is not None
         self.run, self.task, self.plant = run, task, task.plant
@@ -135,8 +141,8 @@ class ModelTraining:
             TrainingError: if the learner diverges again and again.
         """
         if self.parameters is not None and self.run.replay.added:
-            estimate = identify(self.parameters, self._data())
-            if not estimate.doubt and len(self._episodes(DATA)) < FEWEST_EPISODES:
+            estimate = identify(self.parameters, latest_transitions(self.run, DATA))
+            if not estimate.doubt and len(latest_episodes(self.run, DATA)) < FEWEST_EPISODES:
                 estimate = replace(estimate, doubt="one episode cannot show whether the parameters stay")
             self.gate.belief = self.gate.belief.with_estimate(estimate)
         self.gate.optimism = self._optimism()
@@ -172,7 +178,8 @@ class ModelTraining:
     def state(self) -> dict[str, Any]:
         """Counts and estimates, as JSON can hold them."""
         counts = {name: getattr(self, name) for name in ("trainings", "steps", "updates", "since")}
-        believed = {"believed": _record(self.gate.belief.estimate), "trained_on": _record(self.trained_on.estimate)}
+        estimates = {"believed": self.gate.belief.estimate, "trained_on": self.trained_on.estimate}
+        believed = {name: None if known is None else known.record() for name, known in estimates.items()}
         return counts | believed | {"added": self.memory.added, "teacher": self.teacher is not None}
 
     def restore(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
@@ -196,8 +203,10 @@ class ModelTraining:
         self.trainings, self.steps, self.updates, self.since = (
             int(state[name]) for name in ("trainings", "steps", "updates", "since")
         )
-        self.gate.belief = Belief(self.plant, _estimate(state["believed"]))
-        self.trained_on = Belief(self.plant, _estimate(state["trained_on"]))
+        self.gate.belief, self.trained_on = (
+            Belief(self.plant, None if state[name] is None else Estimate.of_record(state[name]))
+            for name in ("believed", "trained_on")
+        )
 
     def _train(self, updates: int, states: int, steps: int, progress: bool = False) -> None:
         """Gradient steps on fresh simulated episodes of what the run believes now, then the teacher's part."""
@@ -222,11 +231,12 @@ class ModelTraining:
             self._round(episodes, drawing, k)
             if k >= rounds // 3 and k % max(1, rounds // TRIALS) == 0:
                 best = max(best, self._judge(judges), key=lambda each: each[0])
+        self._check()
         self.trained_on = self.gate.belief
         best = max(best, self._judge(judges), key=lambda each: each[0])
         run.learner.average.value.copy_(best[1])
         if start[0] > best[0]:  # what was imitated before is not lost by training on
-            adopt(run.learner, start[1])
+            run.learner.adopt(start[1])
         if self.teacher is not None and states:
             judges = self.task.starts(rng, STRICT), self._draw(rng, STRICT)
             imitation = Imitation(run, self.teacher, self._draw, rng, states, steps)
@@ -241,8 +251,13 @@ class ModelTraining:
         self._collect(episodes, round(settings.wide * settings.episodes))
         run.updates.make(settings.updates_per_round, drawing, run.count.reward_scale)
         self.updates += settings.updates_per_round
-        if k % CHECK_ROUNDS == 0 and run.diverged():
-            self.events.append(run.rollback())
+        if k % CHECK_ROUNDS == 0:
+            self._check()
+
+    def _check(self) -> None:
+        """Go back to the last healthy learner where the present one is not."""
+        if self.run.diverged():
+            self.events.append(self.run.rollback())
 
     def _imitate(
         self,
@@ -256,8 +271,9 @@ class ModelTraining:
         Slow updates follow: unlike the teacher, the critics know what the filter makes of an input.
         """
         run, before = self.run, self._judge(judges)[0]
-        kept = run.snapshot()
-        adopt(run.learner, imitation.imitate(progress))
+        kept, shown = run.snapshot(), run.learner.shown
+        run.good = kept  # where a rollback would lead
+        run.learner.adopt(imitation.imitate(progress))
         self.steps += imitation.model_steps
         first = best = self._judge(judges)
         rounds = run.settings.imitation.polish // self.settings.updates_per_round
@@ -266,10 +282,13 @@ class ModelTraining:
             polish(k)
             if k % max(1, rounds // POLISHED) == 0 or k == rounds - 1:
                 best = max(best, self._judge(judges), key=lambda each: each[0])
+        self._check()
         run.learner.average.value.copy_(best[1])
         better = best[0] > before
-        for name, tensor in run.learner.tensors().items() if not better else ():
-            tensor.copy_(kept[name])
+        if not better:
+            for name, tensor in run.learner.tensors().items():
+                tensor.copy_(kept[name])
+            run.learner.shown = shown
         reason = (
             f"{imitation.summary()}; return on the model {first[0]:.5g}, after {rounds} rounds of slow updates "
             f"{best[0]:.5g}, without it {before:.5g}"
@@ -277,10 +296,10 @@ class ModelTraining:
         decision = "imitated" if better else "not imitated"
         self.events.append(GateEvent(run.count.step, 0, decision, reason))
 
-    def _judge(self, judges: tuple[np.ndarray, np.ndarray], weights: Tensor | None = None) -> tuple[float, Tensor]:
+    def _judge(self, judges: tuple[np.ndarray, np.ndarray]) -> tuple[float, Tensor]:
         """Mean return of the averaged policy on common starts, and its weights: a learner wanders, the best is kept."""
         run, length = self.run, int(self.plant.episode_steps)
-        weights = run.learner.average.value.clone() if weights is None else weights
+        weights = run.learner.average.value.clone()
         run.copy_weights(weights, run.averaged)
         returns = evaluate(run.averaged, self.plant, judges[0], length, judges[1], self.task.filter).returns
         self.steps += len(returns) * length
@@ -319,51 +338,11 @@ class ModelTraining:
             share = min(1.0, self.settings.final_std / own.std) ** late
             learner.settings = replace(own, target_entropy=gaussian_entropy(max(share * own.std, LEAST_STD)))
 
-    def _data(self) -> Transitions:
-        """The plant's latest transitions in physical units; of states beyond a hard bound the model claims nothing."""
-        x, _, a, _, _, _, live, _, x1, *_ = self._columns(self.run.replay.latest(DATA))
-        data = Transitions(x, self.run.middle.numpy() + self.run.half.numpy() * a, x1)
-        return data.part(live[:, 0] > 0.0)
-
-    def _columns(self, rows: Tensor) -> list[np.ndarray]:
-        return [part.double().numpy() for part in rows.split(self.run.replay.widths, -1)]
-
     def _optimism(self) -> np.ndarray:
         """What the model makes of the episodes that the deployed policy has driven."""
         run, belief = self.run, self.gate.belief
-        episodes = self._episodes(min(run.replay.added - self.since, DATA))
+        episodes = latest_episodes(run, min(run.replay.added - self.since, DATA))
         if not episodes or not belief.known:
             return np.zeros(0)
         assert belief.estimate is not None
         return measure_optimism(self.task, run.deployed, episodes[-EPISODES:], belief.estimate.p)
-
-    def _episodes(self, n: int) -> list[Episode]:
-        """The plant's latest n transitions as pieces of episodes."""
-        rows, side_by_side = self.run.replay.latest(n), len(self.run.fleet)
-        if not len(rows):
-            return []
-        return [piece for i in range(side_by_side) for piece in self._pieces(rows[i::side_by_side])]
-
-    def _pieces(self, rows: Tensor) -> list[Episode]:
-        """Cut one environment's rows where an episode ended."""
-        x, _, a, _, _, reward, _, _, x1, *_ = self._columns(rows)
-        u = self.run.middle.numpy() + self.run.half.numpy() * a
-        ends = [*(np.flatnonzero((x1[:-1] != x[1:]).any(axis=1)) + 1), len(x)]
-        starts = [0, *ends[:-1]]
-        return [Episode(x[i:j], u[i:j], reward[i:j, 0]) for i, j in zip(starts, ends, strict=True)]
-
-
-def _record(estimate: Estimate | None) -> dict[str, Any] | None:
-    """An estimate as JSON can hold it."""
-    if estimate is None:
-        return None
-    arrays = {name: getattr(estimate, name).tolist() for name in ("p", "covariance", "error")}
-    return arrays | {"n": estimate.n, "doubt": estimate.doubt, "form_holds": estimate.form_holds}
-
-
-def _estimate(record: dict[str, Any] | None) -> Estimate | None:
-    """Read back what `_record` gave."""
-    if record is None:
-        return None
-    p, covariance, error = (np.array(record[name]) for name in ("p", "covariance", "error"))
-    return Estimate(p, covariance, record["n"], error, record["doubt"], record["form_holds"])
