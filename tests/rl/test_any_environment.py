@@ -102,6 +102,11 @@ def test_settings_are_read_back(name):
         ("imitation.rounds", None),
         ("gamma", None),
         ("reward_scale", "one"),
+        ("reward_scale", -1.0),
+        ("dsact.std", 0.0),
+        ("td3.delay", 0),
+        ("ddpg.target_rate", 1.5),
+        ("dsact.critic_rate", -1e-3),
     ):
         with pytest.raises(ModelError, match=name):
             settings.changed({name: value})

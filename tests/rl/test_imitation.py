@@ -94,6 +94,7 @@ def test_answers_that_are_not_finite_are_dropped_and_counted(env, settings):
     before = silent.weights.value.clone()
     assert torch.equal(silent.imitate(), before)
     assert np.isnan(silent.error())
+    assert silent.summary() == "0 labels for 200 states asked, 200 of them without an answer, none held out"
 
 
 @pytest.mark.parametrize("shape", [(), (3,), (1, 2), (0, 1)])

@@ -32,7 +32,7 @@ from .training_folder import (
     read_recorded,
     refuse_used,
 )
-from .training_teacher import make_teacher
+from .training_teacher import is_imitation, make_teacher
 
 if TYPE_CHECKING:
     import gymnasium
@@ -330,6 +330,9 @@ def _report(result: "rl.TrainingResult", out: Path, output: Output, more: dict[s
         )
     else:
         output.line("no comparison was made: the first comes after the warm-up; the deployed policy is the first one")
+    taught = [event for event in result.gate_events if is_imitation(event)]
+    for event in taught:
+        output.line(f"step {event.step}, the planner was {event.decision}: {event.reason}")
     output.line(f"logs and checkpoint in {out}; look at them with: tensorboard --logdir {out}")
     if "report" in more:
         output.line(f"report: {more['report']}")
@@ -342,6 +345,7 @@ def _report(result: "rl.TrainingResult", out: Path, output: Output, more: dict[s
             "behaviour_violations": last.get("behaviour_violations"),
             "interventions": last.get("interventions"),
             "promotions": sum(event.decision == "promoted" for event in result.gate_events),
+            "imitations": [event.decision for event in taught],
             "run": out,
             **more,
         }

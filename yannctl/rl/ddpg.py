@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .clamp import inward
 from .cloning import Cloning, add_cloning, cloning_gradient, critic_weight
-from .learner import AbstractLearner
+from .learner import AbstractLearner, check_rates
 from .networks import AutomaticGradient, Critic, heads_of
 from .replay import Batch
 from .trained import with_prior
@@ -40,6 +40,9 @@ class DdpgSettings:
     target_rate: float = 0.01
     average_rate: float = 0.002
     delay: int = 2
+
+    def __post_init__(self) -> None:
+        check_rates("ddpg", self)
 
 
 def value_target(reward: Tensor, live: Tensor, q: Tensor, gamma: float) -> Tensor:

@@ -25,7 +25,7 @@ from yannctl.errors import ModelError
 
 from .cloning import Cloning, add_cloning, cloning_gradient, critic_weight
 from .descent import adam
-from .learner import AbstractLearner
+from .learner import AbstractLearner, check_rates
 from .networks import Actor, Critic, Prior, heads_of
 from .replay import Batch
 from .stochastic import AbstractPolicy, gaussian_entropy
@@ -73,6 +73,7 @@ class DsactSettings:
     def __post_init__(self) -> None:
         if self.policy not in ("clamped", "tanh"):
             raise ModelError("policy", f"got {self.policy!r}, expected 'clamped' or 'tanh'")
+        check_rates("dsact", self, "std", "alpha")
 
     def entropy(self, nu: int) -> float:
         """Target entropy H of all inputs together [nat].

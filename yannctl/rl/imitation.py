@@ -146,12 +146,10 @@ class Imitation:
 
     def summary(self) -> str:
         """How many labels, and how well they are met, in words."""
-        labels = self.labels
+        labels, off = self.labels, self.error()
+        met = "none held out" if np.isnan(off) else f"{100 * off:.2g} % of the input range off on states held out"
         lost = f", {labels.dropped} of them without an answer" if labels.dropped else ""
-        return (
-            f"{labels.size} labels for {labels.asked} states asked{lost}, "
-            f"{100 * self.error():.2g} % of the input range off on states held out"
-        )
+        return f"{labels.size} labels for {labels.asked} states asked{lost}, {met}"
 
     def policy(self, x: np.ndarray) -> np.ndarray:
         """Inputs of the present policy in double precision, before the actuators' limits.

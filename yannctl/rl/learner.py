@@ -3,12 +3,15 @@
 The losses and their gradients are in the file of each algorithm.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+
+from yannctl.errors import ModelError
 
 from .backpropagation import Pass
 from .cloning import Cloning
@@ -26,6 +29,33 @@ class Rates(Protocol):
     target_rate: float
     average_rate: float
     delay: int
+
+
+def check_rates(algorithm: str, settings: Any, *above_zero: str) -> None:
+    """Refuse numbers with which nothing is learned.
+
+    Args:
+        algorithm: its name in the settings of a run.
+        settings: its settings.
+        above_zero: names of further numbers that must be above zero.
+
+    Raises:
+        ModelError: naming the first of them.
+    """
+    inside = {
+        "actor_rate": (0.0, math.inf),
+        "critic_rate": (0.0, math.inf),
+        "target_rate": (0.0, 1.0),
+        "average_rate": (0.0, 1.0),
+        "delay": (1, math.inf),
+    }
+    for name, (low, high) in inside.items():
+        if not low <= getattr(settings, name) <= high:
+            wanted = f"{low:g} or more" if high == math.inf else f"a number from {low:g} to {high:g}"
+            raise ModelError(f"{algorithm}.{name}", f"got {getattr(settings, name)}, expected {wanted}")
+    for name in above_zero:
+        if not getattr(settings, name) > 0.0:
+            raise ModelError(f"{algorithm}.{name}", f"got {getattr(settings, name)}, expected a number above zero")
 
 
 class AbstractLearner(ABC):

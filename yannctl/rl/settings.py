@@ -116,6 +116,8 @@ class TrainingSettings:
                 raise ModelError(name, f"got {getattr(self, name)}, expected a number between 0 and 1")
         if not 0.0 < self.updates_per_step < 1e6:
             raise ModelError("updates_per_step", f"got {self.updates_per_step}, expected a number above zero")
+        if self.reward_scale is not None and not self.reward_scale > 0.0:
+            raise ModelError("reward_scale", f"got {self.reward_scale}, expected a number above zero or none")
         if self.gate_starts < 2:
             raise ModelError("gate_starts", f"got {self.gate_starts}, expected at least 2", remedy="256 is usual")
         for name, words in WORDS.items():

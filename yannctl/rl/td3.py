@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from .ddpg import Ddpg
+from .learner import check_rates
 from .replay import Batch
 
 
@@ -38,6 +39,9 @@ class Td3Settings:
     target_rate: float = 0.005
     average_rate: float = 0.002
     delay: int = 2
+
+    def __post_init__(self) -> None:
+        check_rates("td3", self)
 
 
 def smoothed_action(mean: Tensor, noise: Tensor, std: float, clip: float) -> Tensor:
