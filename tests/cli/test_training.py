@@ -19,12 +19,14 @@ from .test_app import run
     [
         (["--log", "nowhere.csv"], "--log: nowhere.csv: No such file or directory"),
         (["--log", "LOG"], "log.csv: has no column 'theta'; it has a, b"),
-        (["--set", "batsch=3"], "batsch: is no setting of training"),
+        (["--set", "batsch=3"], "batsch: is no setting of training; did you mean batch"),
+        (["--set", "states=3"], "states: is no setting of training; did you mean imitation.states?"),
+        (["--set", "nonsense=3"], "nonsense: is no setting of training; settings.json of any run has every name"),
         (
             ["--set", "model.use=on", "--env", "Pendulum-v1"],
             "model.use: is 'on', this environment has no nominal model",
         ),
-        (["--horizon", "5"], "--horizon: asks for a planner to imitate, but there is no law to start from"),
+        (["--horizon", "5"], "--horizon: asks for a planner to imitate, but there is no law to start from; give --law"),
         (
             ["--horizon", "5", "--env", "Pendulum-v1"],
             "--horizon: asks for a planner to imitate, but Pendulum-v1 has no",

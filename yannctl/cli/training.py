@@ -46,7 +46,12 @@ DEFAULT_ENV = "yannctl/Pendulum-v0"
 
 Changes = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="TEXT", help="Change a setting: name=value, e.g. dsact.actor_rate=3e-4; repeat."),
+    typer.Option(
+        "--set",
+        metavar="TEXT",
+        help="Change a setting: name=value, e.g. dsact.actor_rate=3e-4 or device=cuda (learn on a GPU); repeat. "
+        "Every name is in settings.json of a run folder.",
+    ),
 ]
 
 
@@ -191,6 +196,7 @@ def _go_on(folder: Path, steps: int | None, output: Output) -> Command:
 
 def _settings(command: Command, environment: "gymnasium.Env") -> "rl.TrainingSettings":
     """The settings of a run; refuse what does not go together before anything is written."""
+    from yannctl.rl.device import device_of
     from yannctl.rl.model_training import model_wanted
     from yannctl.rl.settings import profile as settings_of
     from yannctl.rl.task import task_of
@@ -198,6 +204,7 @@ def _settings(command: Command, environment: "gymnasium.Env") -> "rl.TrainingSet
     if (command.rate is not None or command.rig is not None) and command.log is not None:
         raise ModelError("--log", "is not taken by an asynchronous run", remedy="leave out --rate and --rig")
     settings = settings_of(command.profile).changed(command.changes)
+    device_of(settings.device)
     model_wanted(settings, command.law, task_of(environment).plant is not None)
     return settings
 

@@ -138,9 +138,7 @@ def compare(result: "rl.TrainingResult", environment: Any, seed: int, n: int = S
         if level < max(float(rows[name].returns.mean()) for name in modules if name != "optimum"):
             del rows["optimum"]  # a best that others surpass bounds nothing
             grid = bound.split(";")[0]
-            bound = (
-                f"no bound: {grid} reached {level:.5g}, less than a policy here; the grid is too coarse for this task"
-            )
+            bound = f"none, {grid} reached {level:.5g}, less than a policy here; the grid is too coarse for this task"
     return Comparison(plant, starts, rows, courses, _raw(law), _raw(result.deployed), bound)
 
 
@@ -225,7 +223,7 @@ class _Feedback(torch.nn.Module):
 def _best(plant: AbstractPlant, task: Task) -> tuple[torch.nn.Module | None, str]:
     """The best state feedback behind the same filter, where a grid can find it."""
     if plant.nx > 2 or plant.nu > 1:
-        return None, "no bound: dynamic programming needs at most two states and one input"
+        return None, "none, dynamic programming takes at most two states and one input"
     from yannctl.controllers import DynamicProgramming
 
     def limits(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -237,6 +235,6 @@ def _best(plant: AbstractPlant, task: Task) -> tuple[torch.nn.Module | None, str
     try:
         best = DynamicProgramming.solve(plant, NODES, INPUTS, limits=limits)
     except ModelError as error:
-        return None, f"no bound: {error.problem}"
+        return None, f"none, {error.problem}"
     behind = "" if task.filter is None else " behind the same filter"
     return _Feedback(best), f"dynamic programming on {NODES} x {NODES} nodes{behind}; error about 1 %"

@@ -91,8 +91,8 @@ def write_training_page(
 def _lead(told: Told) -> str:
     start = "an exact law" if told.from_law else "the middle of the input range (no law was given)"
     promoted = [event for event in told.result.gate_events if event.decision == "promoted"]
-    given = told.command
-    text = f"{given['algorithm'].upper()} from {start}, {given['steps']} steps, seed {given['seed']}. "
+    given, learner = told.command, told.command["algorithm"].upper().replace("DSACT", "DSAC-T")
+    text = f"{learner} from {start}, {given['steps']} steps, seed {given['seed']}. "
     if not promoted:
         return text + "No candidate was promoted: what is deployed is what the run started from."
     times = "once" if len(promoted) == 1 else f"{len(promoted)} times"

@@ -46,7 +46,10 @@ def make_teacher(command: Command, environment: "gymnasium.Env", settings: "Trai
     }
     for reason, so in wrong.items():
         if so:
-            raise ModelError("--horizon", f"asks for a planner to imitate, but {reason}", remedy="leave it away")
+            other = "give --law or --problem, or " if reason.startswith("there is no law") else ""
+            raise ModelError(
+                "--horizon", f"asks for a planner to imitate, but {reason}", remedy=f"{other}leave it away"
+            )
     assert plant is not None
     return Planner(plant, command.horizon, min(KEPT, command.horizon))
 

@@ -1,6 +1,7 @@
 """Every number of a training run, in one place; the defaults are the measured recipe of the package."""
 
 import dataclasses
+import difflib
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -162,10 +163,10 @@ class TrainingSettings:
             part, _, inner = name.partition(".")
             target = own.get(part, getattr(self, part, None)) if inner else self
             if not dataclasses.is_dataclass(target) or isinstance(target, type):
-                raise _unknown(name)
+                raise _unknown(name, self)
             kinds = {field.name: field.type for field in dataclasses.fields(target)}
             if (inner or part) not in kinds:
-                raise _unknown(name)
+                raise _unknown(name, self)
             _check_kind(name, kinds[inner or part], getattr(target, inner or part), value)
             (parts.setdefault(part, {}) if inner else own)[inner or part] = value
         for part, inner_values in parts.items():
@@ -268,8 +269,15 @@ def _check_kind(name: str, kind: Any, old: Any, value: Any) -> None:
         raise ModelError(name, f"got {value!r}, expected a word")
 
 
-def _unknown(name: str) -> ModelError:
-    return ModelError(name, "is no setting of training", remedy="see yannctl.rl.TrainingSettings")
+def _unknown(name: str, settings: "TrainingSettings") -> ModelError:
+    """The refusal of a name, with the names that may have been meant."""
+    known = [there for there, _ in _leaves(dataclasses.asdict(settings))]
+    last = name.rpartition(".")[2]
+    near = [there for there in known if there.rpartition(".")[2] == last][:2] or difflib.get_close_matches(
+        name, known, 2
+    )
+    remedy = f"did you mean {' or '.join(near)}?" if near else "settings.json of any run has every name"
+    return ModelError(name, "is no setting of training", remedy=remedy)
 
 
 def _leaves(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
