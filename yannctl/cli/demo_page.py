@@ -230,10 +230,13 @@ def _gate_section(found: Results) -> Section:
 
 
 def _beside_scratch(low: float, high: float) -> str:
-    """Say honestly what the start from the law was worth at the end of the run."""
-    text = f"At the end, tuned minus DDPG from scratch is {low:+.1f} to {high:+.1f} (95 %)"
+    """Say honestly what law and model were worth at the end of the run: one run of each, and DDPG has no model."""
+    text = (
+        f"At the end, tuned minus DDPG from scratch is {low:+.1f} to {high:+.1f} (95 % over the starts; one run of "
+        "each, with another seed DDPG may end elsewhere)"
+    )
     if low > 0.0:
-        return text + ": the start from the law also ends better here."
+        return text + ": the tuned law, which trained on the model too, ends better here."
     if high < 0.0:
         return text + ": DDPG from scratch ends better here; the law gives the start and the fallback."
     return text + ": no difference at the end can be claimed; the law gives the start and the fallback."
@@ -251,8 +254,8 @@ def _code_text(found: Results, summary: dict) -> str:
     lateness = found.paced.summary()["lateness_us"]
     x = ", ".join(f"{value:+.3f}" for value in summary["loop_final_x"])
     return code + (
-        f"The fixed-rate loop drove a simulated rig from hanging for {found.loop.ticks} ticks and ended at ({x}) in "
-        f"state {summary['loop_final_state']}. In real time, {found.paced.ticks} ticks started at most "
+        f"The fixed-rate loop drove a simulated rig from hanging for {found.loop.ticks} ticks and ended at ({x}) "
+        f"off upright, in state {summary['loop_final_state']}. In real time, {found.paced.ticks} ticks started at most "
         f"{lateness['max'] / 1000:.1f} ms late (median {lateness['p50'] / 1000:.2f} ms), with "
         f"{found.paced.counts['skipped_periods']} periods skipped."
     )
