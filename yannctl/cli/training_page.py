@@ -77,7 +77,7 @@ def write_training_page(
         *_courses(told),
         *_progress(told),
         *_decisions(told),
-        *teacher_section(told.result.gate_events, told.command["horizon"]),
+        *teacher_section(told.result.gate_events, told.command.get("horizon", 0)),
         *_model(told),
         *_filter(told),
         _limits(told),
