@@ -68,6 +68,20 @@ def test_random_polytopes(n, extra, seed):
     assert not whole.contains(2.5 * np.ones(n))
 
 
+@pytest.mark.parametrize(("seed", "extra"), [(0, 3), (257, 3), (291, 6), (333, 6), (384, 6)])
+def test_an_unbounded_direction_is_not_called_that_of_an_empty_set(seed, extra):
+    """HiGHS calls some of these programs infeasible: the direction of a row of a polytope, that row left out."""
+    rng = np.random.default_rng(seed)
+    box = Polyhedron.box(-np.ones(3), 1 + rng.uniform(size=3))
+    small = box.intersect(Polyhedron(rng.normal(size=(extra, 3)), rng.uniform(0.1, 2, size=extra))).reduced()
+    for i in range(len(small.b)):
+        others = Polyhedron(np.delete(small.A, i, axis=0), np.delete(small.b, i))
+        # The origin is inside, so the direction is unbounded if it rises along a ray; this program is bounded.
+        ray = scipy.optimize.linprog(-small.A[i], others.A, np.zeros(len(others.b)), bounds=[(-1.0, 1.0)] * 3)
+        assert (others.support(small.A[i]) == np.inf) == (-ray.fun > 1e-9)
+        assert others.support(small.A[i]) > small.b[i]
+
+
 def test_duplicate_rows_leave_one():
     square = Polyhedron.box([-1, -1], [1, 1])
     assert len(square.intersect(square).reduced().b) == 4

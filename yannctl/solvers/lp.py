@@ -71,7 +71,8 @@ class LinearProgram:
         self._highs.changeColsCost(self.n, np.arange(self.n, dtype=np.int32), -np.asarray(c, dtype=float) / size)
         self._highs.run()
         status = _status_text(self._highs.getModelStatus())
-        if status == "infeasible or unbounded":
+        if status in ("infeasible", "infeasible or unbounded") and np.any(c):
+            # HiGHS 1.15 calls some unbounded programs infeasible, so only the rows themselves are believed.
             status = "unbounded" if self._feasible() else "infeasible"
         if status != "optimal":
             value = {"infeasible": -np.inf, "unbounded": np.inf}.get(status, np.nan)
