@@ -145,7 +145,7 @@ def patient(monkeypatch):
     monkeypatch.setattr("yannctl.hil.linked.HANDSHAKE_SECONDS", 60.0)
 
 
-@pytest.fixture(scope="module", params=["udp", "zmq", "serial", "can"])
+@pytest.fixture(scope="module", params=["udp", pytest.param("zmq", marks=pytest.mark.slow), "serial", "can"])
 def linked(request, tmp_path_factory, law_file):
     """(configuration file, device log, device process) with one device running behind each kind of link."""
     folder = tmp_path_factory.mktemp(request.param)

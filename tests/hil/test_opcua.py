@@ -59,7 +59,7 @@ def test_the_law_runs_the_reactor_through_the_plc(plc, rows, host_command):
     assert np.all((table[:, -1] >= CSTR().u_min[0]) & (table[:, -1] <= CSTR().u_max[0]))
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+@pytest.mark.parametrize("how", [signal.SIGKILL, pytest.param(signal.SIGSTOP, marks=pytest.mark.slow)])
 def test_a_host_that_is_killed_or_stopped_leaves_the_safe_action(plc, unsafe_ticks, how):
     assert unsafe_ticks(*plc, how, 5, [CSTR().u_min[0]], hold=10, period=0.1) == 0
 

@@ -66,7 +66,7 @@ def test_the_law_drives_the_robot_onto_the_path(robot, rows, host_command):
     assert driving[-3, 7] > 0.2  # s: it went along the path
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+@pytest.mark.parametrize("how", [signal.SIGKILL, pytest.param(signal.SIGSTOP, marks=pytest.mark.slow)])
 def test_a_host_that_is_killed_or_stopped_leaves_a_robot_at_rest(robot, unsafe_ticks, how):
     assert unsafe_ticks(*robot, how, 10, [0.0, 0.0], hold=HOLD, period=0.05) == 0
 

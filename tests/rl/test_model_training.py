@@ -79,8 +79,10 @@ def test_plant_is_found_and_the_policy_fitted_to_it(env, plant, settings):
     assert row["updates"] == 500 + 2 * 50
 
 
-@pytest.mark.parametrize("algorithm", ["dsact", "td3"])
-@pytest.mark.parametrize("half", [8, 31])
+@pytest.mark.parametrize(
+    ("algorithm", "half"),
+    [("dsact", 31), ("td3", 8), *(pytest.param(*p, marks=pytest.mark.slow) for p in (("dsact", 8), ("td3", 31)))],
+)
 def test_resumed_run_is_the_unbroken_run(env, settings, tmp_path, algorithm, half):
     short = replace(settings, model=replace(MODEL, pretrain_updates=40, retrain_updates=40))
     whole = train(Gain(0.1), None, env, algorithm, steps=60, run_dir=tmp_path / "whole", settings=short)

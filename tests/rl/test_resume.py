@@ -25,8 +25,8 @@ def kill(n: int) -> dict:
 
 
 def test_killed_runs_go_on_bit_for_bit():
-    result = kill(3)
-    assert result["bit_exact"] == result["trials"] >= 2
+    result = kill(2)
+    assert result["bit_exact"] == result["trials"] >= 1
 
 
 @pytest.mark.slow
