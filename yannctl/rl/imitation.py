@@ -7,8 +7,8 @@ states on the way, with the parameters of their episode; the policy network is f
     min_f  E | base(x) + 2 authority tanh f(phi(x)) - a |^2,    a the teacher's input in half ranges.
 
 States that cost much are asked about more often, and those of episodes in which the policy does worse than the law. A
-filter may hold a policy for good that is nearly right at a border: on the robot from one start in 250, which is rare
-and yet half of what is lost. The worst of these episodes are driven again in the next round, and slow updates of the
+filter may hold a policy for good that is nearly right at a border: on the robot from one start in some hundreds, which
+is rare and yet costs much. The worst of these episodes are driven again in the next round, and slow updates of the
 learner follow (`model_training`), since its critics know what the filter does and the teacher does not.
 
 A teacher may answer with the first K inputs of a plan. Each of them is then a label for the state that the plan passes

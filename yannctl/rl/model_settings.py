@@ -24,7 +24,8 @@ class ModelSettings:
         updates_per_round: gradient steps after each step of the simulated episodes.
         episodes: simulated episodes side by side.
         wide: share of them whose inputs are uniform in the box, or what the filter makes of it, beyond the filling of
-            the memory; measured to help nowhere and to cost the reactor 2 % of its gap.
+            the memory; with 10 000 updates measured to help nowhere and to cost the reactor 2 % of its gap. A training
+            of a few hundred updates may need it.
         capacity: simulated transitions kept.
         final_rate: the rates fall from their settings to this share of them in the course of each such training.
         final_std: the noise of DSAC-T falls to this meanwhile, in half ranges.
